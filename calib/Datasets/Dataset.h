@@ -1,0 +1,57 @@
+//===- Dataset.h - calibration and evaluation inputs -----------------------===//
+#ifndef NIBBLE_CALIB_DATASETS_DATASET_H
+#define NIBBLE_CALIB_DATASETS_DATASET_H
+
+#include "lib/Support/Tensor.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/Support/Error.h"
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nibble::calib {
+
+/// One input that a model expects. Dimensions are -1 where they are symbolic, with the symbol's name.
+struct InputSpec {
+  std::string name;
+  ElementType elementType;
+  Shape shape;
+  std::vector<std::string> symbols;
+};
+
+/// What the user asked for: a path (folder of .npz/.npy, one .npz, one .npy), `input=path`, or `random:N`.
+struct DatasetOptions {
+  std::vector<std::string> arguments;
+  uint64_t seed = 0;
+};
+
+/// Samples, read one at a time. Inputs are matched by name, converted (int32 to int64, float64 to
+/// float32, with a note) and completed (attention_mask, position_ids, past_*, each said once).
+class Dataset {
+public:
+  virtual ~Dataset() = default;
+  /// Checks the first sample of every file against `inputs`; `note` receives one line per thing
+  /// that was inferred or converted. Errors: IO, BadInput (lists expected name, dtype and shape
+  /// beside what the file holds, and the nearest name; unbound dimensions give the complete `--bind`).
+  static llvm::Expected<std::unique_ptr<Dataset>> open(const DatasetOptions &options, std::vector<InputSpec> inputs,
+                                                       llvm::function_ref<void(llvm::StringRef)> note);
+  virtual int64_t size() const = 0;
+  /// Inputs of sample `index`, in the order of the model's inputs.
+  virtual llvm::Expected<std::vector<Tensor>> sample(int64_t index) = 0;
+  /// A name for messages: file name, and row for token files.
+  virtual std::string sampleName(int64_t index) const = 0;
+  /// Hex SHA-256 of sample `index`'s bytes as read, to find a sample that is in two sets.
+  virtual llvm::Expected<std::string> sampleDigest(int64_t index) = 0;
+  virtual bool isRandom() const { return false; }
+  /// Files that were read, for the manifest.
+  virtual std::vector<std::string> files() const = 0;
+};
+
+/// Values for symbolic dimensions found in the data, for the `--bind` message and as check.
+llvm::Expected<std::map<std::string, int64_t>> inferBindings(const DatasetOptions &options,
+                                                             llvm::ArrayRef<InputSpec> inputs);
+
+} // namespace nibble::calib
+
+#endif

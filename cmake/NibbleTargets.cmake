@@ -1,0 +1,37 @@
+# Targets of Nibble are made by these functions, so that flags are stated once.
+
+add_library(nibble_flags INTERFACE)
+# One rounding per operation: results must not depend on whether a compiler fuses a multiply and an add.
+target_compile_options(nibble_flags INTERFACE -ffp-contract=off -Wall -Wextra -Wno-unused-parameter)
+target_compile_definitions(nibble_flags INTERFACE NIBBLE_VERSION="${PROJECT_VERSION}")
+target_link_options(nibble_flags INTERFACE -fuse-ld=lld -Wl,--gc-sections)
+if(NIBBLE_SANITIZE)
+  target_compile_options(nibble_flags INTERFACE -fsanitize=${NIBBLE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(nibble_flags INTERFACE -fsanitize=${NIBBLE_SANITIZE})
+endif()
+
+# nibble_add_library(Name SOURCES a.cpp ... DEPS Lower Layers ... [TABLEGEN targets])
+function(nibble_add_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;TABLEGEN" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC nibble_flags ${ARG_DEPS})
+  if(ARG_TABLEGEN)
+    add_dependencies(${name} ${ARG_TABLEGEN})
+  endif()
+endfunction()
+
+# nibble_add_program(name SOURCES a.cpp ... DEPS libraries)
+function(nibble_add_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE nibble_flags ${ARG_DEPS})
+endfunction()
+
+# nibble_add_unit_test(name SOURCES a.cpp ... DEPS libraries [LABELS quick])
+function(nibble_add_unit_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE nibble_flags ${ARG_DEPS} GTest::gtest GTest::gtest_main)
+  add_test(NAME unit/${name} COMMAND ${name})
+  set_tests_properties(unit/${name} PROPERTIES LABELS "unit;${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,58 @@
+//===- Encoding.h - how reals are stored as integers -----------------------===//
+//
+// real = scale * (q - zero_point); q = clamp(round_half_even(real / scale) + zero_point), as ONNX
+// QuantizeLinear and DequantizeLinear. See docs/spec/numerics.md.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NIBBLE_QUANT_ENCODING_H
+#define NIBBLE_QUANT_ENCODING_H
+
+#include "lib/Support/Tensor.h"
+#include "llvm/Support/Error.h"
+#include <optional>
+#include <vector>
+
+namespace nibble::quant {
+
+enum class EncodingKind : uint8_t { Uniform, LPBQ, Palette };
+
+/// The value-level form of an `nn.quantizer`. Granularity: per tensor (no axis), per index of
+/// `axis` (no blockSize), or per block of `blockSize` along `axis`; block scales have the tensor's
+/// shape with dimension `axis` divided by blockSize, rounded up, row-major.
+struct Encoding {
+  EncodingKind kind = EncodingKind::Uniform;
+  ElementType storage = ElementType::I8;
+  bool symmetric = true;
+  /// The integers used, both included; inside the range of `storage`.
+  int64_t quantMin = -128, quantMax = 127;
+  std::optional<int64_t> axis, blockSize;
+  /// LPBQ only: the axis that `scales` runs along; block scale = scales[channel] * multiplier.
+  std::optional<int64_t> channelAxis;
+  std::vector<float> scales;
+  /// Empty means all zero; otherwise as long as `scales`.
+  std::vector<int32_t> zeroPoints;
+  /// LPBQ only: 1..16, one per block, in the shape of block scales.
+  std::vector<uint8_t> blockMultipliers;
+
+  bool isCalibrated() const { return !scales.empty(); }
+  /// The scale of every block (LPBQ: the products), row-major; for other encodings `scales`.
+  std::vector<float> effectiveScales() const;
+};
+
+/// The full integer range of a storage type.
+std::pair<int64_t, int64_t> integerRange(ElementType storage);
+
+/// An encoding whose grid covers [min, max], widened to contain 0. Symmetric: zero point 0 for
+/// signed storage and the middle for unsigned. The scale is never 0, denormal or infinite.
+Encoding makeTensorEncoding(ElementType storage, bool symmetric, float min, float max);
+
+/// Rounds float `input` to stored integers (4-bit types packed). NaN is an error, located by index.
+llvm::Expected<Tensor> quantize(const Tensor &input, const Encoding &encoding);
+/// Stored integers to float32.
+Tensor dequantize(const Tensor &stored, const Encoding &encoding);
+/// dequantize(quantize(input)) in one sweep, threaded and vectorised; `output` may be `input`.
+void fakeQuantize(const Tensor &input, const Encoding &encoding, Tensor &output);
+
+} // namespace nibble::quant
+
+#endif

@@ -1,0 +1,47 @@
+//===- Statistics.h - what calibration saw of every tensor ------------------===//
+#ifndef NIBBLE_QUANT_STATISTICS_H
+#define NIBBLE_QUANT_STATISTICS_H
+
+#include "lib/Support/Tensor.h"
+#include "llvm/Support/Error.h"
+#include <map>
+#include <string>
+#include <vector>
+
+namespace nibble::quant {
+
+/// One tensor's statistics over all samples. Memory does not depend on the number of samples.
+struct TensorStatistics {
+  int64_t elementCount = 0;
+  int64_t sampleCount = 0;
+  float min = 0, max = 0;
+  /// Exponential moving averages of the per-sample minimum and maximum (momentum 0.9, in sample order).
+  float movingMin = 0, movingMax = 0;
+  double sum = 0, sumOfSquares = 0;
+  /// Counts of finite values in `histogram.size()` equal bins over [histogramMin, histogramMax]. The
+  /// range grows by doubling, merging pairs of bins, so counts are exact integers in any order.
+  float histogramMin = 0, histogramMax = 0;
+  std::vector<int64_t> histogram;
+  /// True where every value seen is an integer (time steps, ids).
+  bool allIntegers = false;
+  /// Per index of the last axis where that axis has at most 65536 entries: sum of squares over all
+  /// other indices (the "imatrix" of weight algorithms). Empty where not collected.
+  std::vector<double> channelSumOfSquares;
+};
+
+/// Statistics of a model's float run, keyed by ONNX tensor name.
+struct Statistics {
+  std::map<std::string, TensorStatistics> tensors;
+  /// Fingerprint of model, bindings and calibration data that the statistics belong to (hex SHA-256).
+  std::string fingerprint;
+
+  const TensorStatistics *find(llvm::StringRef tensorName) const;
+  /// One safetensors file; byte-identical for equal statistics. Errors: IO.
+  llvm::Error save(llvm::StringRef path) const;
+  /// Errors: IO, BadInput (malformed, other version).
+  static llvm::Expected<Statistics> load(llvm::StringRef path);
+};
+
+} // namespace nibble::quant
+
+#endif

@@ -1,0 +1,71 @@
+//===- Recipe.h - how a model is to be quantized ---------------------------===//
+#ifndef NIBBLE_RECIPE_RECIPE_H
+#define NIBBLE_RECIPE_RECIPE_H
+
+#include "lib/Support/Tensor.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nibble {
+
+/// Where a statement stands, for diagnostics: file, line and column from 1.
+struct SourcePosition {
+  std::string file;
+  unsigned line = 0, column = 0;
+};
+
+/// Settings for weights. Unset fields leave what an earlier rule said.
+struct WeightSettings {
+  /// 4, 8, 16; 0 leaves the weight in float.
+  std::optional<unsigned> bits;
+  std::optional<bool> symmetric;
+  enum class Granularity { Tensor, Channel, Group, LPBQ };
+  std::optional<Granularity> granularity;
+  std::optional<int64_t> groupSize;
+  /// "min-max" or "mse".
+  std::optional<std::string> scaleSearch;
+};
+
+/// Settings for activations.
+struct ActivationSettings {
+  /// 8, 16; 0 leaves the edge in float.
+  std::optional<unsigned> bits;
+  std::optional<bool> symmetric;
+  /// "min-max", "moving-average", "percentile", "mse" or "entropy".
+  std::optional<std::string> observer;
+  /// For the percentile observer: the share of values kept, in percent (99.99).
+  std::optional<double> percentile;
+};
+
+/// Matches nodes or tensors; all given fields must match.
+struct Override {
+  std::optional<std::string> nodePattern, operatorType, tensorPattern;
+  WeightSettings weights;
+  ActivationSettings activations;
+  SourcePosition position;
+};
+
+/// A recipe as resolved: defaults, then overrides in order; two overrides that set the same field of
+/// the same tensor to different values are an error, as is one that matches nothing.
+struct Recipe {
+  std::string name, description;
+  WeightSettings weights;
+  ActivationSettings activations;
+  std::vector<Override> overrides;
+
+  bool isWeightOnly() const { return activations.bits.value_or(0) == 0; }
+
+  /// `nameOrPath` is a name in configs/recipes or a path that ends in .yaml. Errors: Usage (unknown
+  /// name, nearest ones), BadInput (file:line:column: what is wrong, a suggestion for unknown keys).
+  static llvm::Expected<Recipe> load(llvm::StringRef nameOrPath);
+  static std::vector<std::string> listNames();
+  /// Canonical YAML of the recipe as resolved, for the manifest.
+  std::string toYAML() const;
+};
+
+} // namespace nibble
+
+#endif
