@@ -1,0 +1,20 @@
+//===- Commands.h - the subcommands of nibble ------------------------------===//
+//
+// One file per subcommand. A register function adds its command to `app`; the command's callback
+// stores the program's exit code in `exitCode`.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NIBBLE_CLI_NIBBLE_COMMANDS_H
+#define NIBBLE_CLI_NIBBLE_COMMANDS_H
+
+namespace CLI {
+class App;
+}
+
+namespace nibble::cli {
+
+void registerCompileCommand(CLI::App &app, int &exitCode);
+
+} // namespace nibble::cli
+
+#endif

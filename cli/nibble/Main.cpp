@@ -1,0 +1,26 @@
+//===- Main.cpp - the nibble program ---------------------------------------===//
+#include "cli/nibble/Commands.h"
+#include "lib/Support/Error.h"
+
+#include "llvm/Support/raw_ostream.h"
+#include <CLI/CLI.hpp>
+
+using namespace nibble;
+
+int main(int argc, char **argv) {
+  CLI::App app("Quantizes FP32 ONNX models for NPUs and reports the true accuracy of what it wrote.", "nibble");
+  app.set_version_flag("--version", NIBBLE_VERSION);
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  int exitCode = 0;
+  cli::registerCompileCommand(app, exitCode);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      return app.exit(error);
+    llvm::errs() << "error: " << error.what() << "\nnote: see 'nibble --help' and 'nibble COMMAND --help'\n";
+    return static_cast<int>(ErrorKind::Usage);
+  }
+  return exitCode;
+}
