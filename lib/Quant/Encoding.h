@@ -26,7 +26,8 @@ struct Encoding {
   /// The integers used, both included; inside the range of `storage`.
   int64_t quantMin = -128, quantMax = 127;
   std::optional<int64_t> axis, blockSize;
-  /// LPBQ only: the axis that `scales` runs along; block scale = scales[channel] * multiplier.
+  /// LPBQ only: the axis that `scales` runs along, the first or the last of the tensor; block scale =
+  /// scales[channel] * multiplier.
   std::optional<int64_t> channelAxis;
   std::vector<float> scales;
   /// Empty means all zero; otherwise as long as `scales`.
@@ -42,15 +43,28 @@ struct Encoding {
 /// The full integer range of a storage type.
 std::pair<int64_t, int64_t> integerRange(ElementType storage);
 
-/// An encoding whose grid covers [min, max], widened to contain 0. Symmetric: zero point 0 for
-/// signed storage and the middle for unsigned. The scale is never 0, denormal or infinite.
+/// `scale` as float, moved into the positive normal numbers.
+float makeScale(double scale);
+
+/// An encoding whose grid covers [min, max], widened to contain 0, to within half a step at each end.
+/// Symmetric: zero point 0 for signed storage and the middle for unsigned. The scale is never 0,
+/// denormal or infinite; the range [0, 0] is taken as [0, 1].
 Encoding makeTensorEncoding(ElementType storage, bool symmetric, float min, float max);
 
-/// Rounds float `input` to stored integers (4-bit types packed). NaN is an error, located by index.
+/// Errors: BadInput where the axis, or the number of scales, does not fit a tensor of this shape.
+llvm::Error checkShape(const Encoding &encoding, llvm::ArrayRef<int64_t> shape);
+
+/// 4-bit values, one per byte, to packed storage and back; `storage` is I4 or U4.
+Tensor packNibbles(llvm::ArrayRef<int8_t> values, ElementType storage, llvm::ArrayRef<int64_t> shape);
+std::vector<int8_t> unpackNibbles(const Tensor &packed);
+
+/// Rounds float `input` to stored integers (4-bit types packed). Errors: BadInput (NaN, located by index;
+/// scales that do not fit the shape), Unsupported (storage type).
 llvm::Expected<Tensor> quantize(const Tensor &input, const Encoding &encoding);
-/// Stored integers to float32.
+/// Stored integers to float32. The encoding fits the shape (checkShape).
 Tensor dequantize(const Tensor &stored, const Encoding &encoding);
-/// dequantize(quantize(input)) in one sweep, threaded and vectorised; `output` may be `input`.
+/// dequantize(quantize(input)) in one sweep, threaded and vectorised; `output` may be `input`. NaN
+/// stays NaN. The encoding fits the shape (checkShape).
 void fakeQuantize(const Tensor &input, const Encoding &encoding, Tensor &output);
 
 } // namespace nibble::quant
