@@ -21,6 +21,9 @@ endif()
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED MODULE)
 find_package(ONNX REQUIRED CONFIG)
+# Its exported targets do not say where their headers are.
+find_path(ONNX_INCLUDE_DIR onnx/onnx_pb.h REQUIRED)
+set_property(TARGET ONNX::onnx_proto APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIES "${ONNX_INCLUDE_DIR}")
 # oneDNN's own package file of Debian asks for OpenCL, which its headers do not need.
 find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)

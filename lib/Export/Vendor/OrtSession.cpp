@@ -142,7 +142,7 @@ llvm::Expected<std::unique_ptr<OrtSession>> OrtSession::create(OrtRuntime &runti
   ort::SessionOptions *options = nullptr;
   if (llvm::Error error = runtime.check(api.createSessionOptions(&options), what))
     return std::move(error);
-  auto releaseOptions = llvm::make_scope_exit([&] { api.releaseSessionOptions(options); });
+  llvm::scope_exit releaseOptions([&] { api.releaseSessionOptions(options); });
   int level = settings.optimize ? ort::EnableAllOptimizations : ort::DisableAllOptimizations;
   if (llvm::Error error = runtime.check(api.setSessionGraphOptimizationLevel(options, level), what))
     return std::move(error);
@@ -226,7 +226,7 @@ llvm::Error OrtSession::readInfos() {
       if (llvm::Error error = runtime.check(isInput ? api.sessionGetInputTypeInfo(session, i, &typeInfo)
                                                     : api.sessionGetOutputTypeInfo(session, i, &typeInfo), what))
         return error;
-      auto release = llvm::make_scope_exit([&] { api.releaseTypeInfo(typeInfo); });
+      llvm::scope_exit release([&] { api.releaseTypeInfo(typeInfo); });
       const ort::TensorInfo *tensorInfo = nullptr;
       if (llvm::Error error = runtime.check(api.castTypeInfoToTensorInfo(typeInfo, &tensorInfo), what))
         return error;
@@ -271,7 +271,7 @@ llvm::Expected<std::vector<Tensor>> OrtSession::run(llvm::ArrayRef<Tensor> tenso
           runtime.check(api.createCpuMemoryInfo(ort::DeviceAllocator, ort::DefaultMemory, &memory), "cannot run"))
     return std::move(error);
   std::vector<ort::Value *> inputValues(tensors.size()), outputValues(outputInfos.size());
-  auto release = llvm::make_scope_exit([&] {
+  llvm::scope_exit release([&] {
     for (ort::Value *value : llvm::concat<ort::Value *>(inputValues, outputValues))
       if (value)
         api.releaseValue(value);
@@ -302,7 +302,7 @@ llvm::Expected<std::vector<Tensor>> OrtSession::run(llvm::ArrayRef<Tensor> tenso
     ort::TensorInfo *tensorInfo = nullptr;
     if (llvm::Error error = runtime.check(api.getTensorTypeAndShape(value, &tensorInfo), what))
       return std::move(error);
-    auto releaseInfo = llvm::make_scope_exit([&] { api.releaseTensorInfo(tensorInfo); });
+    llvm::scope_exit releaseInfo([&] { api.releaseTensorInfo(tensorInfo); });
     auto described = describe(tensorInfo, what);
     if (!described)
       return described.takeError();

@@ -83,7 +83,8 @@ static VendorLibraries lookIntoPackages(llvm::StringRef packages) {
 /// Looks into a virtual environment: its newest Python that has ONNX Runtime.
 static VendorLibraries lookIntoEnvironment(llvm::StringRef environment) {
   VendorLibraries found;
-  for (const std::string &python : llvm::reverse(listNames(join(environment, "lib"), "python3"))) {
+  std::vector<std::string> pythons = listNames(join(environment, "lib"), "python3");
+  for (const std::string &python : llvm::reverse(pythons)) {
     VendorLibraries here = lookIntoPackages(join(environment, "lib", python + "/site-packages"));
     if (!here.onnxRuntimeLibrary.empty() && (found.onnxRuntimeLibrary.empty() || found.qnnFolder.empty()))
       found = here;
