@@ -2,6 +2,7 @@
 #include "lib/Support/Error.h"
 
 #include "mlir/IR/TypeUtilities.h"
+#include "mlir/Support/DebugStringHelper.h"
 #include <cstring>
 
 using namespace mlir;
@@ -54,7 +55,8 @@ RankedTensorType typeOf(MLIRContext *context, const Tensor &tensor) {
 
 llvm::Expected<Tensor> readConstant(Attribute value, RankedTensorType type) {
   std::optional<ElementType> elementType = toElementType(type.getElementType());
-  assert(elementType && "the verifier admits only storable types");
+  if (!elementType || !type.hasStaticShape())
+    return makeError(ErrorKind::BadInput, "a constant cannot have type " + debugString(type));
   if (auto blob = dyn_cast<BlobAttr>(value)) {
     auto *dialect = blob.getContext()->getLoadedDialect<NNDialect>();
     llvm::Expected<Blob> bytes =
@@ -63,13 +65,16 @@ llvm::Expected<Tensor> readConstant(Attribute value, RankedTensorType type) {
       return bytes.takeError();
     return Tensor::view(*elementType, type.getShape(), bytes->bytes.data(), bytes->owner);
   }
+  auto elements = dyn_cast<ElementsAttr>(value);
+  if (!elements || elements.getType() != type)
+    return makeError(ErrorKind::BadInput, "a constant of type " + debugString(type) + " has another value");
   Tensor tensor = Tensor::allocate(*elementType, type.getShape());
   int64_t count = tensor.elementCount();
   char *out = static_cast<char *>(tensor.mutableRaw());
   if (isa<FloatType>(type.getElementType())) {
     unsigned bytesPerElement = bitWidth(*elementType) / 8;
     int64_t i = 0;
-    for (const APFloat &element : cast<ElementsAttr>(value).getValues<APFloat>()) {
+    for (const APFloat &element : elements.getValues<APFloat>()) {
       uint64_t bits = element.bitcastToAPInt().getZExtValue();
       std::memcpy(out + bytesPerElement * i++, &bits, bytesPerElement);
     }
@@ -77,7 +82,7 @@ llvm::Expected<Tensor> readConstant(Attribute value, RankedTensorType type) {
   }
   std::memset(out, 0, static_cast<size_t>(byteSize(*elementType, count)));
   int64_t i = 0;
-  for (const APInt &element : cast<ElementsAttr>(value).getValues<APInt>()) {
+  for (const APInt &element : elements.getValues<APInt>()) {
     uint64_t bits = element.getZExtValue();
     if (bitWidth(*elementType) == 4)
       out[i / 2] |= static_cast<char>((bits & 15) << (i % 2 * 4));
@@ -89,8 +94,8 @@ llvm::Expected<Tensor> readConstant(Attribute value, RankedTensorType type) {
 }
 
 llvm::Expected<Tensor> readConstant(Value value) {
-  auto constant = value.getDefiningOp<ConstantOp>();
-  if (!constant)
+  auto constant = value ? value.getDefiningOp<ConstantOp>() : nullptr;
+  if (!constant || !isa<RankedTensorType>(constant.getType()))
     return Tensor();
   return readConstant(constant.getValue(), cast<RankedTensorType>(constant.getType()));
 }

@@ -2,6 +2,7 @@
 #ifndef NIBBLE_DIALECT_NN_NNDIALECT_H
 #define NIBBLE_DIALECT_NN_NNDIALECT_H
 
+#include "lib/Dialect/NN/ShapeInference.h"
 #include "lib/Support/BlobStore.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"

@@ -57,4 +57,7 @@ def NN_PadMode : I32EnumAttr<"PadMode", "what Pad fills with", [
   let cppNamespace = "::nibble::nn";
 }
 
+/// I64Attr whose accessor is signed, as axes and sizes are compared with signed numbers.
+def NN_I64Attr : TypedSignlessIntegerAttrBase<I64, "int64_t", "64-bit integer attribute">;
+
 #endif

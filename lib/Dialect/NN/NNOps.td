@@ -13,9 +13,16 @@ include "mlir/Interfaces/ControlFlowInterfaces.td"
 def NN_Tensor : AnyTypeOf<[AnyTensor]>;
 def NN_ConstantValue : AnyAttrOf<[ElementsAttr, NN_BlobAttr], "elements or a blob">;
 
-class NN_Op<string opMnemonic, list<Trait> traits = []>
-    : Op<NN_Dialect, opMnemonic, !listconcat([Pure, NN_ShapeInference], traits)> {
+/// `inference` names the function of ShapeInference.h that the whole family shares; an operator
+/// without one defines its own inferShapes.
+class NN_Op<string opMnemonic, list<Trait> traits = [], string inference = "">
+    : Op<NN_Dialect, opMnemonic,
+         !listconcat([Pure, DeclareOpInterfaceMethods<NN_ShapeInference, ["inferShapes"]>], traits)> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let extraClassDefinition = !if(!empty(inference), "",
+    "::llvm::LogicalResult $cppClass::inferShapes(\n"
+    "    ::llvm::SmallVectorImpl<::mlir::RankedTensorType> &resultTypes) {\n"
+    "  return " # inference # "(getOperation(), resultTypes);\n}\n");
 }
 
 //===----------------------------------------------------------------------===//
@@ -68,8 +75,8 @@ def NN_QuantizerOp : Op<NN_Dialect, "quantizer", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$storage,
     DefaultValuedAttr<NN_QuantizerKind, "QuantizerKind::Uniform">:$kind,
-    UnitAttr:$symmetric, OptionalAttr<I64Attr>:$quant_min, OptionalAttr<I64Attr>:$quant_max,
-    OptionalAttr<I64Attr>:$axis, OptionalAttr<I64Attr>:$block_size, OptionalAttr<I64Attr>:$channel_axis,
+    UnitAttr:$symmetric, OptionalAttr<NN_I64Attr>:$quant_min, OptionalAttr<NN_I64Attr>:$quant_max,
+    OptionalAttr<NN_I64Attr>:$axis, OptionalAttr<NN_I64Attr>:$block_size, OptionalAttr<NN_I64Attr>:$channel_axis,
     OptionalAttr<NN_ConstantValue>:$scales, OptionalAttr<NN_ConstantValue>:$zero_points,
     OptionalAttr<NN_ConstantValue>:$block_multipliers,
     UnitAttr:$fixed, OptionalAttr<StrAttr>:$origin);
@@ -77,7 +84,7 @@ def NN_QuantizerOp : Op<NN_Dialect, "quantizer", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def NN_FakeQuantOp : NN_Op<"fake_quant"> {
+def NN_FakeQuantOp : NN_Op<"fake_quant", [], "inferSameAsInput"> {
   let summary = "rounds a value to the grid of a quantizer";
   let description = [{
     result = scale * (clamp(round_half_even(input / scale) + zero_point) - zero_point), as ONNX
@@ -97,13 +104,13 @@ def NN_DequantizeWeightOp : NN_Op<"dequantize_weight"> {
 
 def NN_QuantizeLinearOp : NN_Op<"quantize_linear"> {
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$y_scale, Optional<NN_Tensor>:$y_zero_point,
-    DefaultValuedAttr<I64Attr, "1">:$axis, DefaultValuedAttr<I64Attr, "0">:$block_size);
+    DefaultValuedAttr<NN_I64Attr, "1">:$axis, DefaultValuedAttr<NN_I64Attr, "0">:$block_size);
   let results = (outs NN_Tensor:$y);
 }
 
 def NN_DequantizeLinearOp : NN_Op<"dequantize_linear"> {
   let arguments = (ins NN_Tensor:$x, NN_Tensor:$x_scale, Optional<NN_Tensor>:$x_zero_point,
-    DefaultValuedAttr<I64Attr, "1">:$axis, DefaultValuedAttr<I64Attr, "0">:$block_size);
+    DefaultValuedAttr<NN_I64Attr, "1">:$axis, DefaultValuedAttr<NN_I64Attr, "0">:$block_size);
   let results = (outs NN_Tensor:$y);
 }
 
@@ -111,15 +118,15 @@ def NN_DequantizeLinearOp : NN_Op<"dequantize_linear"> {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
-class NN_UnaryOp<string m, list<Trait> traits = []> : NN_Op<m, traits> {
+class NN_UnaryOp<string m, string inference = "inferSameAsInput"> : NN_Op<m, [], inference> {
   let arguments = (ins NN_Tensor:$input);
   let results = (outs NN_Tensor:$result);
 }
-class NN_BinaryOp<string m, list<Trait> traits = []> : NN_Op<m, traits> {
+class NN_BinaryOp<string m, string inference = "inferBroadcast"> : NN_Op<m, [], inference> {
   let arguments = (ins NN_Tensor:$lhs, NN_Tensor:$rhs);
   let results = (outs NN_Tensor:$result);
 }
-class NN_VariadicOp<string m> : NN_Op<m> {
+class NN_VariadicOp<string m> : NN_Op<m, [], "inferBroadcast"> {
   let arguments = (ins Variadic<NN_Tensor>:$inputs);
   let results = (outs NN_Tensor:$result);
 }
@@ -145,10 +152,10 @@ def NN_CeilOp : NN_UnaryOp<"ceil">;
 def NN_RoundOp : NN_UnaryOp<"round">;
 def NN_SignOp : NN_UnaryOp<"sign">;
 def NN_NotOp : NN_UnaryOp<"not">;
-def NN_IsNaNOp : NN_UnaryOp<"is_nan">;
+def NN_IsNaNOp : NN_UnaryOp<"is_nan", "">;
 def NN_IdentityOp : NN_UnaryOp<"identity">;
 
-class NN_AlphaOp<string m, string alpha> : NN_Op<m> {
+class NN_AlphaOp<string m, string alpha> : NN_Op<m, [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<F32Attr, alpha>:$alpha);
   let results = (outs NN_Tensor:$result);
 }
@@ -156,37 +163,37 @@ def NN_LeakyReluOp : NN_AlphaOp<"leaky_relu", "0.01f">;
 def NN_EluOp : NN_AlphaOp<"elu", "1.0f">;
 /// com.microsoft QuickGelu: x * sigmoid(alpha * x).
 def NN_QuickGeluOp : NN_AlphaOp<"quick_gelu", "1.702f">;
-def NN_HardSigmoidOp : NN_Op<"hard_sigmoid"> {
+def NN_HardSigmoidOp : NN_Op<"hard_sigmoid", [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<F32Attr, "0.2f">:$alpha,
     DefaultValuedAttr<F32Attr, "0.5f">:$beta);
   let results = (outs NN_Tensor:$result);
 }
-def NN_GeluOp : NN_Op<"gelu"> {
+def NN_GeluOp : NN_Op<"gelu", [], "inferSameAsInput"> {
   let summary = "ONNX Gelu; `approximate` is `none` (erf) or `tanh`";
   let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<StrAttr, "\"none\"">:$approximate);
   let results = (outs NN_Tensor:$result);
 }
-def NN_PReluOp : NN_BinaryOp<"prelu">;
+def NN_PReluOp : NN_BinaryOp<"prelu", "inferSameAsInput">;
 def NN_AddOp : NN_BinaryOp<"add">;
 def NN_SubOp : NN_BinaryOp<"sub">;
 def NN_MulOp : NN_BinaryOp<"mul">;
 def NN_DivOp : NN_BinaryOp<"div">;
 def NN_PowOp : NN_BinaryOp<"pow">;
-def NN_ModOp : NN_Op<"mod"> {
+def NN_ModOp : NN_Op<"mod", [], "inferBroadcast"> {
   let arguments = (ins NN_Tensor:$lhs, NN_Tensor:$rhs, DefaultValuedAttr<BoolAttr, "false">:$fmod);
   let results = (outs NN_Tensor:$result);
 }
 def NN_MaxOp : NN_VariadicOp<"max">;
 def NN_MinOp : NN_VariadicOp<"min">;
-def NN_EqualOp : NN_BinaryOp<"equal">;
-def NN_LessOp : NN_BinaryOp<"less">;
-def NN_LessOrEqualOp : NN_BinaryOp<"less_or_equal">;
-def NN_GreaterOp : NN_BinaryOp<"greater">;
-def NN_GreaterOrEqualOp : NN_BinaryOp<"greater_or_equal">;
+def NN_EqualOp : NN_BinaryOp<"equal", "inferComparison">;
+def NN_LessOp : NN_BinaryOp<"less", "inferComparison">;
+def NN_LessOrEqualOp : NN_BinaryOp<"less_or_equal", "inferComparison">;
+def NN_GreaterOp : NN_BinaryOp<"greater", "inferComparison">;
+def NN_GreaterOrEqualOp : NN_BinaryOp<"greater_or_equal", "inferComparison">;
 def NN_AndOp : NN_BinaryOp<"and">;
 def NN_OrOp : NN_BinaryOp<"or">;
 def NN_XorOp : NN_BinaryOp<"xor">;
-def NN_ClipOp : NN_Op<"clip", [AttrSizedOperandSegments]> {
+def NN_ClipOp : NN_Op<"clip", [AttrSizedOperandSegments], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$input, Optional<NN_Tensor>:$min, Optional<NN_Tensor>:$max);
   let results = (outs NN_Tensor:$result);
 }
@@ -204,16 +211,16 @@ def NN_CastOp : NN_Op<"cast"> {
 //===----------------------------------------------------------------------===//
 
 def NN_ShapeOp : NN_Op<"shape"> {
-  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<I64Attr, "0">:$start, OptionalAttr<I64Attr>:$end);
+  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<NN_I64Attr, "0">:$start, OptionalAttr<NN_I64Attr>:$end);
   let results = (outs NN_Tensor:$result);
 }
-def NN_SizeOp : NN_UnaryOp<"size">;
+def NN_SizeOp : NN_UnaryOp<"size", "">;
 def NN_ReshapeOp : NN_Op<"reshape"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$shape, DefaultValuedAttr<BoolAttr, "false">:$allowzero);
   let results = (outs NN_Tensor:$result);
 }
 def NN_FlattenOp : NN_Op<"flatten"> {
-  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<I64Attr, "1">:$axis);
+  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<NN_I64Attr, "1">:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_SqueezeOp : NN_Op<"squeeze"> {
@@ -229,12 +236,12 @@ def NN_TransposeOp : NN_Op<"transpose"> {
   let results = (outs NN_Tensor:$result);
 }
 def NN_ConcatOp : NN_Op<"concat"> {
-  let arguments = (ins Variadic<NN_Tensor>:$inputs, I64Attr:$axis);
+  let arguments = (ins Variadic<NN_Tensor>:$inputs, NN_I64Attr:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_SplitOp : NN_Op<"split"> {
   let summary = "cuts a tensor along an axis; without `sizes` into equal parts";
-  let arguments = (ins NN_Tensor:$input, Optional<NN_Tensor>:$sizes, DefaultValuedAttr<I64Attr, "0">:$axis);
+  let arguments = (ins NN_Tensor:$input, Optional<NN_Tensor>:$sizes, DefaultValuedAttr<NN_I64Attr, "0">:$axis);
   let results = (outs Variadic<NN_Tensor>:$outputs);
 }
 def NN_SliceOp : NN_Op<"slice", [AttrSizedOperandSegments]> {
@@ -256,36 +263,36 @@ def NN_PadOp : NN_Op<"pad", [AttrSizedOperandSegments]> {
   let results = (outs NN_Tensor:$result);
 }
 def NN_GatherOp : NN_Op<"gather"> {
-  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<I64Attr, "0">:$axis);
+  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<NN_I64Attr, "0">:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_GatherElementsOp : NN_Op<"gather_elements"> {
-  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<I64Attr, "0">:$axis);
+  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<NN_I64Attr, "0">:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_GatherNDOp : NN_Op<"gather_nd"> {
-  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<I64Attr, "0">:$batch_dims);
+  let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, DefaultValuedAttr<NN_I64Attr, "0">:$batch_dims);
   let results = (outs NN_Tensor:$result);
 }
-def NN_ScatterNDOp : NN_Op<"scatter_nd"> {
+def NN_ScatterNDOp : NN_Op<"scatter_nd", [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, NN_Tensor:$updates,
     DefaultValuedAttr<StrAttr, "\"none\"">:$reduction);
   let results = (outs NN_Tensor:$result);
 }
-def NN_ScatterElementsOp : NN_Op<"scatter_elements"> {
+def NN_ScatterElementsOp : NN_Op<"scatter_elements", [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$data, NN_Tensor:$indices, NN_Tensor:$updates,
-    DefaultValuedAttr<I64Attr, "0">:$axis, DefaultValuedAttr<StrAttr, "\"none\"">:$reduction);
+    DefaultValuedAttr<NN_I64Attr, "0">:$axis, DefaultValuedAttr<StrAttr, "\"none\"">:$reduction);
   let results = (outs NN_Tensor:$result);
 }
 def NN_DepthToSpaceOp : NN_Op<"depth_to_space"> {
-  let arguments = (ins NN_Tensor:$input, I64Attr:$blocksize, DefaultValuedAttr<StrAttr, "\"DCR\"">:$mode);
+  let arguments = (ins NN_Tensor:$input, NN_I64Attr:$blocksize, DefaultValuedAttr<StrAttr, "\"DCR\"">:$mode);
   let results = (outs NN_Tensor:$result);
 }
 def NN_SpaceToDepthOp : NN_Op<"space_to_depth"> {
-  let arguments = (ins NN_Tensor:$input, I64Attr:$blocksize);
+  let arguments = (ins NN_Tensor:$input, NN_I64Attr:$blocksize);
   let results = (outs NN_Tensor:$result);
 }
-def NN_TriluOp : NN_Op<"trilu"> {
+def NN_TriluOp : NN_Op<"trilu", [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$input, Optional<NN_Tensor>:$k, DefaultValuedAttr<BoolAttr, "true">:$upper);
   let results = (outs NN_Tensor:$result);
 }
@@ -298,14 +305,14 @@ def NN_ConstantOfShapeOp : NN_Op<"constant_of_shape"> {
   let arguments = (ins NN_Tensor:$shape, ElementsAttr:$value);
   let results = (outs NN_Tensor:$result);
 }
-def NN_CumSumOp : NN_Op<"cum_sum"> {
+def NN_CumSumOp : NN_Op<"cum_sum", [], "inferSameAsInput"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$axis, DefaultValuedAttr<BoolAttr, "false">:$exclusive,
     DefaultValuedAttr<BoolAttr, "false">:$reverse);
   let results = (outs NN_Tensor:$result);
 }
 def NN_OneHotOp : NN_Op<"one_hot"> {
   let arguments = (ins NN_Tensor:$indices, NN_Tensor:$depth, NN_Tensor:$values,
-    DefaultValuedAttr<I64Attr, "-1">:$axis);
+    DefaultValuedAttr<NN_I64Attr, "-1">:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_ResizeOp : NN_Op<"resize", [AttrSizedOperandSegments]> {
@@ -323,7 +330,7 @@ def NN_ResizeOp : NN_Op<"resize", [AttrSizedOperandSegments]> {
 // Linear algebra, convolution, pooling, reduction, normalization
 //===----------------------------------------------------------------------===//
 
-def NN_MatMulOp : NN_BinaryOp<"matmul">;
+def NN_MatMulOp : NN_BinaryOp<"matmul", "">;
 def NN_GemmOp : NN_Op<"gemm"> {
   let arguments = (ins NN_Tensor:$a, NN_Tensor:$b, Optional<NN_Tensor>:$c,
     DefaultValuedAttr<F32Attr, "1.0f">:$alpha, DefaultValuedAttr<F32Attr, "1.0f">:$beta,
@@ -338,17 +345,17 @@ def NN_ConvOp : NN_Op<"conv"> {
   let summary = "ONNX Conv; `auto_pad` is resolved to `pads` (begins, then ends) once shapes are known";
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$weight, Optional<NN_Tensor>:$bias,
     DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
-    DefaultValuedAttr<I64Attr, "1">:$group, DefaultValuedAttr<StrAttr, "\"NOTSET\"">:$auto_pad);
+    DefaultValuedAttr<NN_I64Attr, "1">:$group, DefaultValuedAttr<StrAttr, "\"NOTSET\"">:$auto_pad);
   let results = (outs NN_Tensor:$result);
 }
 def NN_ConvTransposeOp : NN_Op<"conv_transpose"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$weight, Optional<NN_Tensor>:$bias,
     DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations,
     DenseI64ArrayAttr:$output_padding, OptionalAttr<DenseI64ArrayAttr>:$output_shape,
-    DefaultValuedAttr<I64Attr, "1">:$group, DefaultValuedAttr<StrAttr, "\"NOTSET\"">:$auto_pad);
+    DefaultValuedAttr<NN_I64Attr, "1">:$group, DefaultValuedAttr<StrAttr, "\"NOTSET\"">:$auto_pad);
   let results = (outs NN_Tensor:$result);
 }
-class NN_PoolOp<string m, dag extra = (ins)> : NN_Op<m> {
+class NN_PoolOp<string m, dag extra = (ins)> : NN_Op<m, [], "inferPool"> {
   let arguments = !con((ins NN_Tensor:$input, DenseI64ArrayAttr:$kernel_shape, DenseI64ArrayAttr:$strides,
     DenseI64ArrayAttr:$pads, DenseI64ArrayAttr:$dilations, DefaultValuedAttr<BoolAttr, "false">:$ceil_mode,
     DefaultValuedAttr<StrAttr, "\"NOTSET\"">:$auto_pad), extra);
@@ -356,10 +363,10 @@ class NN_PoolOp<string m, dag extra = (ins)> : NN_Op<m> {
 }
 def NN_MaxPoolOp : NN_PoolOp<"max_pool">;
 def NN_AveragePoolOp : NN_PoolOp<"average_pool", (ins DefaultValuedAttr<BoolAttr, "false">:$count_include_pad)>;
-def NN_GlobalAveragePoolOp : NN_UnaryOp<"global_average_pool">;
-def NN_GlobalMaxPoolOp : NN_UnaryOp<"global_max_pool">;
+def NN_GlobalAveragePoolOp : NN_UnaryOp<"global_average_pool", "inferGlobalPool">;
+def NN_GlobalMaxPoolOp : NN_UnaryOp<"global_max_pool", "inferGlobalPool">;
 
-class NN_ReduceOp<string m> : NN_Op<m> {
+class NN_ReduceOp<string m> : NN_Op<m, [], "inferReduction"> {
   let summary = "reduces over `axes`, or over all where it is absent or empty and `noop_with_empty_axes` is false";
   let arguments = (ins NN_Tensor:$input, Optional<NN_Tensor>:$axes, DefaultValuedAttr<BoolAttr, "true">:$keepdims,
     DefaultValuedAttr<BoolAttr, "false">:$noop_with_empty_axes);
@@ -375,48 +382,48 @@ def NN_ReduceL2Op : NN_ReduceOp<"reduce_l2">;
 def NN_ReduceSumSquareOp : NN_ReduceOp<"reduce_sum_square">;
 def NN_ReduceLogSumExpOp : NN_ReduceOp<"reduce_log_sum_exp">;
 
-class NN_ArgOp<string m> : NN_Op<m> {
-  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<I64Attr, "0">:$axis,
+class NN_ArgOp<string m> : NN_Op<m, [], "inferArgument"> {
+  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<NN_I64Attr, "0">:$axis,
     DefaultValuedAttr<BoolAttr, "true">:$keepdims, DefaultValuedAttr<BoolAttr, "false">:$select_last_index);
   let results = (outs NN_Tensor:$result);
 }
 def NN_ArgMaxOp : NN_ArgOp<"arg_max">;
 def NN_ArgMinOp : NN_ArgOp<"arg_min">;
 def NN_TopKOp : NN_Op<"top_k"> {
-  let arguments = (ins NN_Tensor:$input, NN_Tensor:$k, DefaultValuedAttr<I64Attr, "-1">:$axis,
+  let arguments = (ins NN_Tensor:$input, NN_Tensor:$k, DefaultValuedAttr<NN_I64Attr, "-1">:$axis,
     DefaultValuedAttr<BoolAttr, "true">:$largest, DefaultValuedAttr<BoolAttr, "true">:$sorted);
   let results = (outs NN_Tensor:$values, NN_Tensor:$indices);
 }
 
-class NN_AxisOp<string m> : NN_Op<m> {
-  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<I64Attr, "-1">:$axis);
+class NN_AxisOp<string m> : NN_Op<m, [], "inferAlongAxis"> {
+  let arguments = (ins NN_Tensor:$input, DefaultValuedAttr<NN_I64Attr, "-1">:$axis);
   let results = (outs NN_Tensor:$result);
 }
 def NN_SoftmaxOp : NN_AxisOp<"softmax">;
 def NN_LogSoftmaxOp : NN_AxisOp<"log_softmax">;
 
-def NN_LayerNormalizationOp : NN_Op<"layer_normalization"> {
+def NN_LayerNormalizationOp : NN_Op<"layer_normalization", [], "inferNormalization"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, Optional<NN_Tensor>:$bias,
-    DefaultValuedAttr<I64Attr, "-1">:$axis, DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
+    DefaultValuedAttr<NN_I64Attr, "-1">:$axis, DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
   let results = (outs NN_Tensor:$result);
 }
-def NN_RMSNormalizationOp : NN_Op<"rms_normalization"> {
+def NN_RMSNormalizationOp : NN_Op<"rms_normalization", [], "inferNormalization"> {
   let summary = "ONNX RMSNormalization (opset 23); com.microsoft SimplifiedLayerNormalization";
-  let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, DefaultValuedAttr<I64Attr, "-1">:$axis,
+  let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, DefaultValuedAttr<NN_I64Attr, "-1">:$axis,
     DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
   let results = (outs NN_Tensor:$result);
 }
-def NN_InstanceNormalizationOp : NN_Op<"instance_normalization"> {
+def NN_InstanceNormalizationOp : NN_Op<"instance_normalization", [], "inferNormalization"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, NN_Tensor:$bias, DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
   let results = (outs NN_Tensor:$result);
 }
-def NN_GroupNormalizationOp : NN_Op<"group_normalization"> {
+def NN_GroupNormalizationOp : NN_Op<"group_normalization", [], "inferNormalization"> {
   let summary = "ONNX GroupNormalization-21: scale and bias per channel";
-  let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, NN_Tensor:$bias, I64Attr:$num_groups,
+  let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, NN_Tensor:$bias, NN_I64Attr:$num_groups,
     DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
   let results = (outs NN_Tensor:$result);
 }
-def NN_BatchNormalizationOp : NN_Op<"batch_normalization"> {
+def NN_BatchNormalizationOp : NN_Op<"batch_normalization", [], "inferNormalization"> {
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$scale, NN_Tensor:$bias, NN_Tensor:$mean, NN_Tensor:$var,
     DefaultValuedAttr<F32Attr, "1e-5f">:$epsilon);
   let results = (outs NN_Tensor:$result);
@@ -433,8 +440,8 @@ def NN_RotaryEmbeddingOp : NN_Op<"rotary_embedding"> {
     [max_sequence, rotary_dim / 2]. `rotary_dim` 0 means the whole head.
   }];
   let arguments = (ins NN_Tensor:$input, NN_Tensor:$position_ids, NN_Tensor:$cos_cache, NN_Tensor:$sin_cache,
-    DefaultValuedAttr<BoolAttr, "false">:$interleaved, DefaultValuedAttr<I64Attr, "0">:$num_heads,
-    DefaultValuedAttr<I64Attr, "0">:$rotary_dim);
+    DefaultValuedAttr<BoolAttr, "false">:$interleaved, DefaultValuedAttr<NN_I64Attr, "0">:$num_heads,
+    DefaultValuedAttr<NN_I64Attr, "0">:$rotary_dim);
   let results = (outs NN_Tensor:$result);
 }
 def NN_GroupQueryAttentionOp : NN_Op<"group_query_attention", [AttrSizedOperandSegments]> {
@@ -442,9 +449,9 @@ def NN_GroupQueryAttentionOp : NN_Op<"group_query_attention", [AttrSizedOperandS
   let arguments = (ins NN_Tensor:$query, Optional<NN_Tensor>:$key, Optional<NN_Tensor>:$value,
     Optional<NN_Tensor>:$past_key, Optional<NN_Tensor>:$past_value, NN_Tensor:$seqlens_k,
     NN_Tensor:$total_sequence_length, Optional<NN_Tensor>:$cos_cache, Optional<NN_Tensor>:$sin_cache,
-    I64Attr:$num_heads, I64Attr:$kv_num_heads, DefaultValuedAttr<F32Attr, "0.0f">:$scale,
+    NN_I64Attr:$num_heads, NN_I64Attr:$kv_num_heads, DefaultValuedAttr<F32Attr, "0.0f">:$scale,
     DefaultValuedAttr<BoolAttr, "false">:$do_rotary, DefaultValuedAttr<BoolAttr, "false">:$rotary_interleaved,
-    DefaultValuedAttr<I64Attr, "-1">:$local_window_size, DefaultValuedAttr<F32Attr, "0.0f">:$softcap);
+    DefaultValuedAttr<NN_I64Attr, "-1">:$local_window_size, DefaultValuedAttr<F32Attr, "0.0f">:$softcap);
   let results = (outs NN_Tensor:$output, NN_Tensor:$present_key, NN_Tensor:$present_value);
 }
 
