@@ -1,11 +1,24 @@
 # Finds everything that Nibble links. Nothing here downloads: `bootstrap` installs the packages.
 
 # Distribution packages differ in how they spell LLVM's version, so the major is checked by hand.
-find_package(MLIR REQUIRED CONFIG)
+# The prefix is named here: as CMAKE_PREFIX_PATH of a preset it would also decide which clang is found.
+find_package(MLIR REQUIRED CONFIG HINTS "/usr/lib/llvm-22/lib/cmake/mlir")
 if(NOT LLVM_VERSION_MAJOR EQUAL 22)
   message(FATAL_ERROR "nibble needs LLVM/MLIR 22, found ${LLVM_PACKAGE_VERSION} in ${LLVM_DIR}; run ./bootstrap")
 endif()
 list(APPEND CMAKE_MODULE_PATH "${MLIR_CMAKE_DIR}" "${LLVM_CMAKE_DIR}")
+# Debian's MLIR libraries ask for the shared libLLVM while other LLVM libraries come in as archives: two copies of
+# LLVM in one process. Everything is linked from archives, which also makes the programs relocatable.
+foreach(library IN LISTS MLIR_EXPORTED_TARGETS)
+  if(TARGET ${library})
+    get_target_property(dependencies ${library} INTERFACE_LINK_LIBRARIES)
+    if(dependencies)
+      list(TRANSFORM dependencies REPLACE "^LLVM$" "LLVMCore")
+      list(TRANSFORM dependencies REPLACE "LINK_ONLY:LLVM>" "LINK_ONLY:LLVMCore>")
+      set_target_properties(${library} PROPERTIES INTERFACE_LINK_LIBRARIES "${dependencies}")
+    endif()
+  endif()
+endforeach()
 include(TableGen)
 include(AddLLVM)
 include(AddMLIR)
