@@ -1,0 +1,42 @@
+//===- RangeEstimator.h - from statistics to the range of an encoding --------===//
+#ifndef NIBBLE_QUANT_RANGEESTIMATOR_H
+#define NIBBLE_QUANT_RANGEESTIMATOR_H
+
+#include "lib/Quant/Encoding.h"
+#include "lib/Quant/Statistics.h"
+
+namespace nibble::quant {
+
+struct Range {
+  float min = 0, max = 0;
+};
+
+/// The observers that a recipe may name.
+inline constexpr llvm::StringLiteral observerNames[] = {"min-max", "moving-average", "percentile", "mse", "entropy"};
+
+struct RangeOptions {
+  /// One of observerNames.
+  std::string observer = "min-max";
+  /// For "percentile": the share of values kept, in percent; half of the rest is cut at each end.
+  double percentile = 99.99;
+  ElementType storage = ElementType::U8;
+  bool symmetric = false;
+};
+
+/// The range that `options.observer` gives a tensor:
+///   min-max         the extremes seen
+///   moving-average  exponential averages of the extremes per sample
+///   percentile      quantiles of the histogram, linear inside a bin
+///   mse             least expected squared error: step^2 / 12 inside the range, the distance to the bound outside
+///   entropy         least Kullback-Leibler divergence between the histogram and its quantized form
+/// Never wider than the extremes. Errors: BadInput (unknown observer, percentile outside (0, 100], no
+/// values seen, values that are not finite).
+llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options);
+
+/// The encoding for a tensor with these statistics and range. Where all values seen are integers and the
+/// storage has room for them, the scale is a power of two up to 1, so that they are represented exactly.
+Encoding makeActivationEncoding(const TensorStatistics &statistics, const Range &range, const RangeOptions &options);
+
+} // namespace nibble::quant
+
+#endif
