@@ -14,19 +14,25 @@ namespace nibble::quant {
 struct TensorStatistics {
   int64_t elementCount = 0;
   int64_t sampleCount = 0;
+  /// Infinities seen, for example in additive attention masks. They count as elements and as nothing else.
+  int64_t infiniteCount = 0;
   float min = 0, max = 0;
   /// Exponential moving averages of the per-sample minimum and maximum (momentum 0.9, in sample order).
   float movingMin = 0, movingMax = 0;
   double sum = 0, sumOfSquares = 0;
   /// Counts of finite values in `histogram.size()` equal bins over [histogramMin, histogramMax]. The
-  /// range grows by doubling, merging pairs of bins, so counts are exact integers in any order.
+  /// width of a bin is a power of two and bins begin at multiples of it; it grows by doubling, which
+  /// merges pairs of bins, so counts are exact integers in any order.
   float histogramMin = 0, histogramMax = 0;
   std::vector<int64_t> histogram;
   /// True where every value seen is an integer (time steps, ids).
   bool allIntegers = false;
-  /// Per index of the last axis where that axis has at most 65536 entries: sum of squares over all
-  /// other indices (the "imatrix" of weight algorithms). Empty where not collected.
+  /// Per index of axis `channelAxis` where that axis has at most 65536 entries: sum of squares over
+  /// all other indices (the "imatrix" of weight algorithms). The axis is the one that weights are
+  /// multiplied along: 1 of a convolution's input, the last of a matrix product's left operand (the
+  /// first where it is transposed). Empty where no such operation reads the tensor.
   std::vector<double> channelSumOfSquares;
+  int64_t channelAxis = -1;
 };
 
 /// Statistics of a model's float run, keyed by ONNX tensor name.

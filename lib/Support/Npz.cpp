@@ -77,6 +77,9 @@ llvm::Expected<std::unique_ptr<NpzReader>> NpzReader::open(llvm::StringRef path)
   if (!file)
     return file.takeError();
   reader->file = *file;
+  // libzip takes a file without bytes for an archive without entries.
+  if ((*file)->bytes().empty())
+    return makeError(ErrorKind::BadInput, "'" + path + "' is not a .npz archive: it is empty");
   zip_error_t error;
   zip_error_init(&error);
   zip_source_t *source = zip_source_buffer_create((*file)->bytes().data(), (*file)->bytes().size(), 0, &error);
