@@ -23,6 +23,9 @@ struct IntegerIO {
 struct QDQOptions {
   /// Graph inputs and outputs that have a quantizer are integers, without Q/DQ at the edge.
   bool integerIO = false;
+  /// Leave out every quantizer and write stored weights as the float32 values that they stand for: the
+  /// model that files of encodings belong to.
+  bool dropQuantizers = false;
   /// Weights above protobuf's limit, or above this many bytes, go to `<stem>.data`.
   uint64_t externalDataThreshold = uint64_t(1) << 30;
 };

@@ -1,0 +1,86 @@
+#include "lib/Export/ONNX/TensorNames.h"
+#include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/Names.h"
+
+using namespace mlir;
+
+namespace nibble::onnx_export {
+
+Value skipFakeQuants(Value value) {
+  while (auto quantize = value.getDefiningOp<nn::FakeQuantOp>())
+    value = quantize.getInput();
+  return value;
+}
+
+std::string TensorNames::makeUnique(llvm::StringRef wanted) {
+  std::string name = wanted.str();
+  for (unsigned number = 1; !used.insert(name).second; ++number)
+    name = (wanted + "_" + llvm::Twine(number)).str();
+  return name;
+}
+
+void TensorNames::nameResults(Operation *op, Form form) {
+  if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
+    auto [entry, isNew] = constantNames.try_emplace({constant.getValue(), constant.getType()});
+    if (isNew) {
+      std::string wanted = nn::tensorName(constant.getResult());
+      entry->second = makeUnique(wanted.empty() ? "constant" : wanted);
+    }
+    names[constant.getResult()] = entry->second;
+    return;
+  }
+  if (auto quantize = dyn_cast<nn::FakeQuantOp>(op)) {
+    if (!names.contains(quantize.getResult()))
+      names[quantize.getResult()] =
+          form == Form::Float ? of(quantize.getInput()) : makeUnique(of(quantize.getInput()) + "/dq");
+    return;
+  }
+  if (auto dequantize = dyn_cast<nn::DequantizeWeightOp>(op)) {
+    const std::string &stored = of(dequantize.getInput());
+    if (form == Form::Quantized) {
+      names[dequantize.getResult()] = makeUnique(stored + "/dq");
+      return;
+    }
+    // The reals take the name of the integers, which the float form does not hold; one tensor of integers
+    // read through two quantizers is two tensors of reals.
+    std::string &real = realNames[{stored, dequantize.getQuantizer().str()}];
+    if (real.empty())
+      real = quantizedConstants.insert(stored).second ? stored : makeUnique(stored);
+    names[dequantize.getResult()] = real;
+    return;
+  }
+  for (OpResult result : op->getResults()) {
+    if (names.contains(result))
+      continue;
+    std::string wanted = nn::tensorName(result);
+    if (wanted.empty())
+      wanted = nn::nodeName(op) + "/output";
+    else if (reservedOutputs.contains(wanted))
+      wanted += "/float";
+    names[result] = makeUnique(wanted);
+  }
+}
+
+TensorNames::TensorNames(func::FuncOp function, Form form) {
+  for (BlockArgument argument : function.getArguments()) {
+    std::string wanted = nn::tensorName(argument);
+    names[argument] = makeUnique(wanted.empty() ? "input" : wanted);
+  }
+  Operation *terminator = function.getBody().front().getTerminator();
+  for (auto [index, value] : llvm::enumerate(terminator->getOperands())) {
+    auto attribute = function.getResultAttrOfType<StringAttr>(index, nn::nameAttribute);
+    std::string wanted = attribute ? attribute.str() : nn::tensorName(value);
+    outputNames.push_back(makeUnique(wanted.empty() ? "output" : wanted));
+    reservedOutputs.insert(outputNames.back());
+    Value owner = form == Form::Float ? skipFakeQuants(value) : value;
+    Operation *producer = owner.getDefiningOp();
+    bool owns = producer && !isa<nn::ConstantOp, nn::DequantizeWeightOp>(producer) && !names.contains(owner);
+    owners.push_back(owns);
+    if (owns)
+      names[owner] = outputNames.back();
+  }
+  for (Operation &op : function.getBody().front().without_terminator())
+    nameResults(&op, form);
+}
+
+} // namespace nibble::onnx_export
