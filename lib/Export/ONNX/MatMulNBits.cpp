@@ -55,7 +55,7 @@ Tensor packWeights(const BlockMatrix &matrix, const quant::Encoding &encoding, c
   std::fill_n(out, packed.byteSize(), 0);
   const auto *in = static_cast<const uint8_t *>(stored.raw());
   int64_t rowBytes = matrix.blocks * matrix.blockSize * matrix.bits / 8;
-  parallelFor(llvm::divideCeil(matrix.n, columnsPerTile), [&](int64_t tile) {
+  parallelFor(llvm::divideCeilSigned(matrix.n, columnsPerTile), [&](int64_t tile) {
     int64_t begin = tile * columnsPerTile, end = std::min(matrix.n, begin + columnsPerTile);
     for (int64_t k = 0; k < matrix.blocks * matrix.blockSize; ++k)
       for (int64_t n = begin; n < end; ++n) {
@@ -83,7 +83,7 @@ Tensor packScales(const BlockMatrix &matrix, const quant::Encoding &encoding) {
 }
 
 Tensor packZeroPoints(const BlockMatrix &matrix, const quant::Encoding &encoding) {
-  int64_t rowBytes = llvm::divideCeil(matrix.blocks * matrix.bits, 8);
+  int64_t rowBytes = llvm::divideCeilSigned(matrix.blocks * matrix.bits, 8);
   Tensor packed = Tensor::allocate(ElementType::U8, {matrix.n, rowBytes});
   std::fill_n(packed.mutableData<uint8_t>(), packed.byteSize(), 0);
   for (int64_t n = 0; n < matrix.n; ++n)
@@ -119,7 +119,7 @@ std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weig
     return std::nullopt;
   int64_t k = type.getDimSize(kAxis), n = type.getDimSize(1 - kAxis);
   bool isSigned = encoding.storage == ElementType::I4 || encoding.storage == ElementType::I8;
-  return BlockMatrix{k, n, *encoding.blockSize, llvm::divideCeil(k, *encoding.blockSize), bits, isTransposed, isSigned};
+  return BlockMatrix{k, n, *encoding.blockSize, llvm::divideCeilSigned(k, *encoding.blockSize), bits, isTransposed, isSigned};
 }
 
 } // namespace
@@ -171,7 +171,7 @@ llvm::Expected<bool> GraphBuilder::buildMatMulNBits(Operation *op, std::vector<s
     addLazily(packed.scale, ElementType::F32, {matrix.n, matrix.blocks},
               [matrix](const quant::Encoding &e) -> llvm::Expected<Tensor> { return packScales(matrix, e); });
     if (hasZeroPoints)
-      addLazily(packed.zeroPoint, ElementType::U8, {matrix.n, llvm::divideCeil(matrix.blocks * matrix.bits, 8)},
+      addLazily(packed.zeroPoint, ElementType::U8, {matrix.n, llvm::divideCeilSigned(matrix.blocks * matrix.bits, 8)},
                 [matrix](const quant::Encoding &e) -> llvm::Expected<Tensor> { return packZeroPoints(matrix, e); });
   }
 
