@@ -1,6 +1,8 @@
 # Targets of Nibble are made by these functions, so that flags are stated once.
 
 add_library(nibble_flags INTERFACE)
+# Programs hold no path of the checkout, so that the same sources give the same bytes in every folder.
+target_compile_options(nibble_flags INTERFACE "-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=")
 # One rounding per operation: results must not depend on whether a compiler fuses a multiply and an add.
 target_compile_options(nibble_flags INTERFACE -ffp-contract=off -Wall -Wextra -Wno-unused-parameter)
 target_compile_definitions(nibble_flags INTERFACE NIBBLE_VERSION="${PROJECT_VERSION}")
