@@ -21,9 +21,20 @@ struct InputSpec {
 };
 
 /// What the user asked for: a path (folder of .npz/.npy, one .npz, one .npy), `input=path`, or `random:N`.
+///
+/// - A .npz holds one sample, or arrays with one more, leading dimension that counts samples.
+/// - A .npy fills one input: the one named in `input=FILE.npy` or by the file's stem inside a folder;
+///   else, for a 2-D integer array, the only rank-2 integer input without a match; else the only input
+///   without a match. Its rows are samples. Rows are grouped to the batch size where it is bound; a row of
+///   tokens that is longer than a bound sequence length is cut into windows, without the remainder.
+/// - Several arguments that fill the same inputs follow one another; those that fill different inputs
+///   are read side by side and must hold equally many samples.
+/// - `random:N` makes N samples: normal floats, integers 0 and 1. Only for a first look.
 struct DatasetOptions {
   std::vector<std::string> arguments;
   uint64_t seed = 0;
+  /// Accept inputs with symbolic dimensions; samples may then differ in those dimensions.
+  bool allowSymbolicShapes = false;
 };
 
 /// Samples, read one at a time. Inputs are matched by name, converted (int32 to int64, float64 to

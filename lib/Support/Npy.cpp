@@ -139,17 +139,16 @@ private:
   bool haveType = false, haveOrder = false, haveShape = false, fortranOrder = false;
 };
 
-/// Bytes of the elements, or nullopt where they are more than 2^62.
+/// Bytes of the elements, or nullopt where they are more than 2^62. Dimensions beside a 0 must have a
+/// product in range too, since later code multiplies them in any order.
 std::optional<uint64_t> checkedByteSize(const NpyHeader &header) {
-  std::optional<int64_t> count = 1;
-  bool empty = llvm::is_contained(header.shape, 0);
+  std::optional<int64_t> bytes = bitWidth(header.elementType) / 8;
   for (int64_t dim : header.shape)
-    if (!empty && !(count = llvm::checkedMul(*count, dim)))
+    if (!(bytes = llvm::checkedMul(*bytes, std::max<int64_t>(dim, 1))))
       return std::nullopt;
-  std::optional<int64_t> bytes = llvm::checkedMul<int64_t>(empty ? 0 : *count, bitWidth(header.elementType) / 8);
-  if (!bytes || *bytes > (int64_t(1) << 62))
+  if (*bytes > (int64_t(1) << 62))
     return std::nullopt;
-  return static_cast<uint64_t>(*bytes);
+  return llvm::is_contained(header.shape, 0) ? 0 : static_cast<uint64_t>(*bytes);
 }
 
 } // namespace

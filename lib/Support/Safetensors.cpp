@@ -4,6 +4,7 @@
 #include "lib/Support/Json.h"
 #include "lib/Support/MappedFile.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/CheckedArithmetic.h"
 #include "llvm/Support/Endian.h"
@@ -74,19 +75,22 @@ llvm::Expected<Entry> parseEntry(llvm::StringRef path, llvm::StringRef name, con
   if (shape->size() > maximumRank)
     return malformed("has more than " + llvm::Twine(maximumRank) + " dimensions");
   Entry entry{name.str(), *type, {}, 0, 0};
-  std::optional<uint64_t> bytes = bitWidth(*type) / 8;
+  std::optional<int64_t> bytes = bitWidth(*type) / 8;
   for (const llvm::json::Value &element : *shape) {
     std::optional<int64_t> dim = element.getAsInteger();
     if (!dim || *dim < 0)
       return malformed("has a dimension that is no count");
     entry.shape.push_back(*dim);
+    // Beside a 0 too the product must be in range, since later code multiplies in any order.
     if (bytes)
-      bytes = llvm::checkedMulUnsigned<uint64_t>(*bytes, static_cast<uint64_t>(*dim));
+      bytes = llvm::checkedMul<int64_t>(*bytes, std::max<int64_t>(*dim, 1));
   }
+  if (bytes && llvm::is_contained(entry.shape, 0))
+    bytes = 0;
   std::optional<uint64_t> begin = (*offsets)[0].getAsUINT64(), end = (*offsets)[1].getAsUINT64();
   if (!begin || !end || *end < *begin)
     return malformed("has offsets that are no range");
-  if (!bytes || *bytes != *end - *begin)
+  if (!bytes || static_cast<uint64_t>(*bytes) != *end - *begin)
     return malformed("has " + llvm::Twine(*end - *begin) + " bytes, which its shape and dtype contradict");
   entry.begin = *begin;
   entry.end = *end;

@@ -1,0 +1,75 @@
+#include "calib/Datasets/Split.h"
+#include "lib/Support/Digest.h"
+#include "lib/Support/Error.h"
+
+namespace nibble::calib {
+namespace {
+
+constexpr int64_t heldOutPeriod = 5;
+
+/// Some of the samples of another set.
+class Subset : public Dataset {
+public:
+  Subset(std::shared_ptr<Dataset> whole, std::vector<int64_t> indices)
+      : whole(std::move(whole)), indices(std::move(indices)) {}
+  int64_t size() const override { return static_cast<int64_t>(indices.size()); }
+  llvm::Expected<std::vector<Tensor>> sample(int64_t index) override { return whole->sample(indices[index]); }
+  std::string sampleName(int64_t index) const override { return whole->sampleName(indices[index]); }
+  llvm::Expected<std::string> sampleDigest(int64_t index) override { return whole->sampleDigest(indices[index]); }
+  bool isRandom() const override { return whole->isRandom(); }
+  std::vector<std::string> files() const override { return whole->files(); }
+
+private:
+  std::shared_ptr<Dataset> whole;
+  std::vector<int64_t> indices;
+};
+
+} // namespace
+
+llvm::Expected<HeldOutSplit> splitHeldOut(std::shared_ptr<Dataset> dataset) {
+  int64_t size = dataset->size();
+  if (size < 2)
+    return makeError(ErrorKind::BadInput, "one calibration sample cannot be used for evaluation too",
+                     {"give more samples, or evaluation samples with --eval"});
+  std::vector<int64_t> kept, heldOut;
+  for (int64_t i = 0; i < size; ++i) {
+    bool isHeldOut = size < heldOutPeriod ? i == size - 1 : i % heldOutPeriod == heldOutPeriod - 1;
+    (isHeldOut ? heldOut : kept).push_back(i);
+  }
+  return HeldOutSplit{std::make_shared<Subset>(dataset, std::move(kept)),
+                      std::make_shared<Subset>(dataset, std::move(heldOut))};
+}
+
+llvm::Error checkDisjoint(Dataset &calibration, Dataset &evaluation) {
+  std::map<std::string, int64_t> seen;
+  for (int64_t i = 0; i < calibration.size(); ++i) {
+    llvm::Expected<std::string> digest = calibration.sampleDigest(i);
+    if (!digest)
+      return digest.takeError();
+    seen.emplace(std::move(*digest), i);
+  }
+  for (int64_t i = 0; i < evaluation.size(); ++i) {
+    llvm::Expected<std::string> digest = evaluation.sampleDigest(i);
+    if (!digest)
+      return digest.takeError();
+    if (auto found = seen.find(*digest); found != seen.end())
+      return makeError(ErrorKind::BadInput, "evaluation sample '" + evaluation.sampleName(i) +
+                                                "' is also calibration sample '" +
+                                                calibration.sampleName(found->second) + "'",
+                       {"evaluate on samples that calibration has not seen"});
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::string> datasetDigest(Dataset &dataset) {
+  Digest all;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    llvm::Expected<std::string> digest = dataset.sampleDigest(i);
+    if (!digest)
+      return digest.takeError();
+    all.update(llvm::StringRef(*digest));
+  }
+  return all.hex();
+}
+
+} // namespace nibble::calib
