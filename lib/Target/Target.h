@@ -71,8 +71,10 @@ public:
   std::vector<std::string> legalizations;
 
   virtual Legality legality(const LegalityQuery &query) const = 0;
-  /// The bound measured for an operation with this result storage type.
-  virtual ErrorBound errorBound(llvm::StringRef operation, ElementType resultStorage) const = 0;
+  /// The bound measured for an operation with this result storage type. `weight` is the encoding of a
+  /// constant right operand, if the operation has one: some widths are less exact than others.
+  virtual ErrorBound errorBound(llvm::StringRef operation, ElementType resultStorage,
+                                const EncodingClass *weight = nullptr) const = 0;
 };
 
 /// The folder of configs: NIBBLE_CONFIG_DIR, else ../share/nibble/configs beside the program's folder,

@@ -1,0 +1,187 @@
+#include "lib/Target/Target.h"
+#include "lib/Support/Error.h"
+#include "lib/Target/Rules.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <cstdlib>
+
+namespace fs = llvm::sys::fs;
+namespace path = llvm::sys::path;
+
+namespace nibble {
+
+namespace {
+class ParsedTarget final : public Target {
+public:
+  Legality legality(const LegalityQuery &query) const override {
+    for (const LegalityRule &rule : legalityRules)
+      if (rule.matches(query))
+        return rule.answer;
+    return {Legality::Kind::Unsupported, {}, "target '" + name + "' has no rule for this operation", ""};
+  }
+
+  ErrorBound errorBound(llvm::StringRef operation, ElementType resultStorage,
+                        const EncodingClass *weight) const override {
+    for (const BoundRule &rule : boundRules)
+      if (rule.matches(operation, resultStorage, weight))
+        return rule.bound;
+    // Loading checks that the last bound matches everything.
+    return boundRules.back().bound;
+  }
+
+  std::vector<LegalityRule> legalityRules;
+  std::vector<BoundRule> boundRules;
+};
+} // namespace
+
+static std::string join(llvm::StringRef folder, const llvm::Twine &a, const llvm::Twine &b = "") {
+  llvm::SmallString<128> result(folder);
+  path::append(result, a, b);
+  return std::string(result);
+}
+
+llvm::Expected<std::string> findConfigFolder() {
+  if (const char *folder = std::getenv("NIBBLE_CONFIG_DIR"); folder && *folder) {
+    if (!fs::is_directory(folder))
+      return makeError(ErrorKind::IO, llvm::Twine("NIBBLE_CONFIG_DIR: '") + folder + "' is not a folder");
+    return std::string(folder);
+  }
+  std::string program = fs::getMainExecutable(nullptr, nullptr);
+  std::string installed = join(path::parent_path(path::parent_path(program)), "share/nibble", "configs");
+  if (fs::is_directory(installed))
+    return installed;
+  if (fs::is_directory(NIBBLE_SOURCE_CONFIG_DIR))
+    return std::string(NIBBLE_SOURCE_CONFIG_DIR);
+  return makeError(ErrorKind::IO, "found no folder of configurations",
+                   {"looked at '" + installed + "'", "NIBBLE_CONFIG_DIR names another one"});
+}
+
+std::vector<std::string> Target::listNames() {
+  llvm::Expected<std::string> configs = findConfigFolder();
+  if (!configs) {
+    llvm::consumeError(configs.takeError());
+    return {};
+  }
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(join(*configs, "targets"), error), end; !error && it != end; it.increment(error))
+    if (path::extension(it->path()) == ".yaml")
+      names.push_back(path::stem(it->path()).str());
+  llvm::sort(names);
+  return names;
+}
+
+static llvm::Error readStrings(const YamlFile &file, const YAML::Node &root, ParsedTarget &target) {
+  std::pair<const char *, std::string *> fields[] = {
+      {"name", &target.name}, {"description", &target.description}, {"backend", &target.backend}};
+  for (auto [key, field] : fields) {
+    llvm::Expected<YAML::Node> node = file.require(root, key);
+    if (!node)
+      return node.takeError();
+    llvm::Expected<std::string> text = file.asString(*node);
+    if (!text)
+      return text.takeError();
+    *field = std::move(*text);
+  }
+  const std::vector<std::string> backends = {"onnx", "qnn-htp"};
+  if (!llvm::is_contained(backends, target.backend))
+    return file.errorAt(root["backend"], "unknown back end '" + target.backend + "'",
+                        {"known: " + llvm::join(backends, ", ")});
+  return llvm::Error::success();
+}
+
+static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, ParsedTarget &target) {
+  std::pair<const char *, bool *> flags[] = {{"float-arithmetic", &target.hasFloatArithmetic},
+                                             {"symmetric-int16", &target.symmetricInt16},
+                                             {"unsigned-activations", &target.unsignedActivations}};
+  for (auto [key, field] : flags) {
+    llvm::Expected<YAML::Node> node = file.require(root, key);
+    if (!node)
+      return node.takeError();
+    llvm::Expected<bool> flag = file.asBool(*node);
+    if (!flag)
+      return flag.takeError();
+    *field = *flag;
+  }
+  if (YAML::Node options = root["options"]) {
+    if (!options.IsMap())
+      return file.errorAt(options, "wanted a map");
+    for (const auto &entry : options) {
+      llvm::Expected<std::string> value = file.asString(entry.second);
+      if (!value)
+        return value.takeError();
+      target.backendOptions[entry.first.Scalar()] = std::move(*value);
+    }
+  }
+  if (YAML::Node list = root["legalizations"]) {
+    llvm::Expected<std::vector<std::string>> names = file.asStrings(list);
+    if (!names)
+      return names.takeError();
+    target.legalizations = std::move(*names);
+  }
+  return llvm::Error::success();
+}
+
+static llvm::Error readRules(const YamlFile &file, const YAML::Node &root, llvm::StringRef folder,
+                             ParsedTarget &target) {
+  if (llvm::Error error = parseRules(file, root, target.legalityRules, target.boundRules))
+    return error;
+  if (YAML::Node include = root["rules"]) {
+    llvm::Expected<std::string> name = file.asString(include);
+    if (!name)
+      return name.takeError();
+    if (name->empty() || !llvm::all_of(*name, [](char c) { return llvm::isAlnum(c) || c == '-'; }))
+      return file.errorAt(include, "wanted the name of a file in 'rules', without folder and extension");
+    llvm::Expected<YamlFile> shared = YamlFile::open(join(folder, "rules", *name + ".yaml"));
+    if (!shared)
+      return shared.takeError();
+    if (llvm::Error error = shared->expectMap(shared->root(), {"legality", "bounds"}))
+      return error;
+    if (llvm::Error error = parseRules(*shared, shared->root(), target.legalityRules, target.boundRules))
+      return error;
+  }
+  if (target.legalityRules.empty())
+    return file.errorAt(root, "wanted at least one legality rule");
+  if (target.boundRules.empty() || !llvm::is_contained(target.boundRules.back().operations, "*") ||
+      !target.boundRules.back().storage.empty() || target.boundRules.back().weight)
+    return file.errorAt(root, "wanted a last error bound for operation '*' and any storage");
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::unique_ptr<Target>> Target::load(llvm::StringRef name) {
+  llvm::Expected<std::string> configs = findConfigFolder();
+  if (!configs)
+    return configs.takeError();
+  std::vector<std::string> known = listNames();
+  if (!llvm::is_contained(known, name)) {
+    std::string nearest = nearestName(name, known);
+    std::vector<std::string> notes = {"known targets: " + llvm::join(known, ", ")};
+    if (!nearest.empty())
+      notes.insert(notes.begin(), "did you mean '" + nearest + "'");
+    return makeError(ErrorKind::Usage, "unknown target '" + name + "'", std::move(notes));
+  }
+  std::string folder = join(*configs, "targets");
+  llvm::Expected<YamlFile> file = YamlFile::open(join(folder, name + ".yaml"));
+  if (!file)
+    return file.takeError();
+  const YAML::Node &root = file->root();
+  if (llvm::Error error = file->expectMap(root, {"name", "description", "backend", "float-arithmetic",
+                                                 "symmetric-int16", "unsigned-activations", "options", "source",
+                                                 "legalizations", "rules", "legality", "bounds"}))
+    return std::move(error);
+  auto target = std::make_unique<ParsedTarget>();
+  if (llvm::Error error = readStrings(*file, root, *target))
+    return std::move(error);
+  if (target->name != name)
+    return file->errorAt(root["name"], "wanted the name of the file, '" + name + "', found '" + target->name + "'");
+  if (llvm::Error error = readSettings(*file, root, *target))
+    return std::move(error);
+  if (llvm::Error error = readRules(*file, root, folder, *target))
+    return std::move(error);
+  return target;
+}
+
+} // namespace nibble

@@ -1,0 +1,164 @@
+#include "lib/Support/Error.h"
+#include "lib/Target/Rules.h"
+#include "lib/Target/Target.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cstdlib>
+#include <gtest/gtest.h>
+
+using namespace nibble;
+using Kind = Legality::Kind;
+using Granularity = EncodingClass::Granularity;
+
+namespace {
+
+EncodingClass activation(ElementType type, bool symmetric = false) { return {type, symmetric, Granularity::Tensor, 0, false}; }
+EncodingClass weight(ElementType type, Granularity granularity, bool symmetric = true) {
+  return {type, symmetric, granularity, 32, true};
+}
+
+std::unique_ptr<Target> loadOrFail(llvm::StringRef name) {
+  auto target = Target::load(name);
+  if (!target) {
+    ADD_FAILURE() << llvm::toString(target.takeError());
+    return nullptr;
+  }
+  return std::move(*target);
+}
+
+TEST(Target, EveryInstalledTargetLoads) {
+  std::vector<std::string> names = Target::listNames();
+  EXPECT_EQ(names, (std::vector<std::string>{"onnx", "snapdragon-8elite", "snapdragon-8gen2", "snapdragon-8gen3"}));
+  for (const std::string &name : names)
+    EXPECT_TRUE(loadOrFail(name));
+}
+
+TEST(Target, ThePlainTargetTakesEverything) {
+  auto target = loadOrFail("onnx");
+  ASSERT_TRUE(target);
+  EXPECT_TRUE(target->hasFloatArithmetic);
+  EXPECT_EQ(target->backend, "onnx");
+  EXPECT_EQ(target->legality({"erf", {{}}, {}, {}}).kind, Kind::Native);
+}
+
+TEST(Target, Snapdragon8Gen2SaysWhatWasMeasured) {
+  auto target = loadOrFail("snapdragon-8gen2");
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->backendOptions["soc_model"], "43");
+  EXPECT_EQ(target->backendOptions["architecture"], "v73");
+  EXPECT_TRUE(target->unsignedActivations);
+  auto ask = [&](llvm::StringRef operation, std::vector<EncodingClass> operands, EncodingClass result) {
+    Legality answer = target->legality({operation.str(), std::move(operands), result, {}});
+    EXPECT_FALSE(answer.evidence.empty());
+    EXPECT_EQ(answer.kind == Kind::Rewrite, !answer.rewrites.empty());
+    EXPECT_TRUE(answer.kind == Kind::Native || !answer.reason.empty());
+    return answer.kind;
+  };
+  EncodingClass u8 = activation(ElementType::U8), u16 = activation(ElementType::U16);
+  EncodingClass s8Axis = weight(ElementType::I8, Granularity::Axis);
+  // Weights.
+  EXPECT_EQ(ask("matmul", {u16, s8Axis}, u16), Kind::Native);
+  EXPECT_EQ(ask("matmul", {u8, s8Axis}, u8), Kind::Native);
+  EXPECT_EQ(ask("matmul", {u8, s8Axis}, u16), Kind::Rewrite);
+  EXPECT_EQ(ask("conv", {u16, weight(ElementType::U8, Granularity::Tensor, /*symmetric=*/false)}, u16), Kind::Unsound);
+  EXPECT_EQ(ask("conv", {u8, weight(ElementType::U8, Granularity::Tensor, /*symmetric=*/false)}, u8), Kind::Native);
+  EXPECT_EQ(ask("matmul", {u16, weight(ElementType::I4, Granularity::Block)}, u16), Kind::Native);
+  EXPECT_EQ(ask("matmul", {u8, weight(ElementType::I4, Granularity::Block)}, u8), Kind::Unsupported);
+  EXPECT_EQ(ask("matmul", {u8, weight(ElementType::I4, Granularity::LPBQ)}, u8), Kind::Native);
+  EXPECT_EQ(ask("gemm", {u8, weight(ElementType::I4, Granularity::LPBQ)}, u8), Kind::Unsupported);
+  EncodingClass bias = weight(ElementType::I32, Granularity::Tensor);
+  EXPECT_EQ(ask("conv", {u8, weight(ElementType::I4, Granularity::Tensor), bias}, u8), Kind::Unsupported);
+  EXPECT_EQ(ask("conv", {u8, weight(ElementType::I4, Granularity::Tensor)}, u8), Kind::Native);
+  // Products of activations.
+  EXPECT_EQ(ask("matmul", {u16, u16}, u16), Kind::Rewrite);
+  EXPECT_EQ(ask("matmul", {u16, activation(ElementType::U8, true)}, u16), Kind::Native);
+  EXPECT_EQ(ask("matmul", {u8, activation(ElementType::I8, true)}, u8), Kind::Unsound);
+  // Others.
+  EXPECT_EQ(ask("erf", {u8}, u8), Kind::Rewrite);
+  EXPECT_EQ(ask("softmax", {activation(ElementType::I8)}, activation(ElementType::I8)), Kind::Unsound);
+  EXPECT_EQ(ask("softmax", {u16}, u16), Kind::Native);
+  EXPECT_EQ(ask("gelu", {{}}, {}), Kind::Unsupported);
+  EXPECT_EQ(ask("mish", {u8}, u8), Kind::Unsupported);
+  Legality deep = target->legality({"transpose", {u8}, u8, {{1, 2, 3, 4, 5, 6}}});
+  EXPECT_EQ(deep.kind, Kind::Rewrite);
+  EXPECT_EQ(deep.rewrites, std::vector<std::string>{"limit-rank"});
+}
+
+TEST(Target, BoundsFollowOperationWidthAndWeight) {
+  auto target = loadOrFail("snapdragon-8gen2");
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->errorBound("softmax", ElementType::U8).maximum, 2);
+  EXPECT_EQ(target->errorBound("softmax", ElementType::U16).maximum, 120);
+  EXPECT_EQ(target->errorBound("transpose", ElementType::U16).maximum, 1);
+  EncodingClass int4 = weight(ElementType::I4, Granularity::Axis), int8 = weight(ElementType::I8, Granularity::Axis),
+                lpbq = weight(ElementType::I4, Granularity::LPBQ);
+  EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &int4).maximum, 47);
+  EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &int8).maximum, 8);
+  EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &lpbq).maximum, 2);
+  EXPECT_EQ(target->errorBound("matmul", ElementType::U16).maximum, 4);
+}
+
+TEST(Target, UnknownNamesGetTheNearest) {
+  auto target = Target::load("snapdragon-8gen");
+  ASSERT_FALSE(bool(target));
+  llvm::handleAllErrors(target.takeError(), [](const NibbleError &error) {
+    EXPECT_EQ(error.kind, ErrorKind::Usage);
+    EXPECT_EQ(error.message, "unknown target 'snapdragon-8gen'");
+    ASSERT_EQ(error.notes.size(), 2u);
+    EXPECT_EQ(error.notes[0], "did you mean 'snapdragon-8gen2'");
+  });
+}
+
+/// Loads target "t" from a configuration folder that holds only `text`.
+std::string errorOf(const std::string &text) {
+  llvm::SmallString<128> root;
+  EXPECT_FALSE(llvm::sys::fs::createUniqueDirectory("nibble-configs", root));
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(root); });
+  std::string folder = (root + "/targets").str();
+  EXPECT_FALSE(llvm::sys::fs::create_directories(folder));
+  {
+    std::error_code error;
+    llvm::raw_fd_ostream(folder + "/t.yaml", error) << text;
+  }
+  setenv("NIBBLE_CONFIG_DIR", root.c_str(), 1);
+  auto target = Target::load("t");
+  unsetenv("NIBBLE_CONFIG_DIR");
+  if (target)
+    return "";
+  std::string message = llvm::toString(target.takeError());
+  return llvm::StringRef(message).substr(message.find("t.yaml")).str();
+}
+
+const std::string head = "name: t\ndescription: d\nbackend: onnx\nfloat-arithmetic: true\nsymmetric-int16: false\n"
+                         "unsigned-activations: false\n";
+const std::string bounds = "bounds:\n- {operations: ['*'], maximum: 1, root-mean-square: 1, evidence: e}\n";
+const std::string legality = "legality:\n- {operations: ['*'], verdict: native, evidence: e}\n";
+
+TEST(TargetFile, MistakesAreLocated) {
+  EXPECT_EQ(errorOf(head + legality + bounds), "");
+  EXPECT_EQ(errorOf(head + "legalisations: []\n" + legality + bounds),
+            "t.yaml:7:1: unknown key 'legalisations'\nnote: did you mean 'legalizations'");
+  EXPECT_EQ(errorOf(head + "name: t\n" + legality + bounds), "t.yaml:7:1: key 'name' is given twice");
+  EXPECT_EQ(errorOf("name: t\n"), "t.yaml:1:1: key 'description' is missing");
+  EXPECT_EQ(errorOf(head + legality), "t.yaml:1:1: wanted a last error bound for operation '*' and any storage");
+  EXPECT_EQ(errorOf(head + bounds), "t.yaml:1:1: wanted at least one legality rule");
+  EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: maybe, evidence: e}\n"),
+            "t.yaml:10:33: unknown verdict 'maybe'\nnote: known: native, rewrite, unsound, unsupported");
+  EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: rewrite, reason: r, evidence: e}\n"),
+            "t.yaml:10:3: verdict 'rewrite' needs key 'rewrites'");
+  EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: unsound, evidence: e}\n"),
+            "t.yaml:10:3: key 'reason' is missing");
+  EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [a], result: {storage: uint9}, verdict: native}\n"),
+            "t.yaml:10:39: unknown storage type 'uint9'\n"
+            "note: known: none, int4, uint4, int8, uint8, int16, uint16, int32");
+  EXPECT_EQ(errorOf(head + "options: [\n").substr(0, 16), "t.yaml:8:1: not ");
+  EXPECT_EQ(errorOf(std::string(200, '[')), "t.yaml: nested deeper than 64 levels");
+  EXPECT_EQ(errorOf(head + legality + "bounds:\n- {operations: ['*'], maximum: -1, root-mean-square: 1, evidence: e}\n"),
+            "t.yaml:10:32: wanted a number of at least 0, found -1");
+}
+
+} // namespace
