@@ -127,8 +127,8 @@ def evaluate(case, run, samples=None):
 
 
 def measured(command, timeLimit, memoryLimit, environment=None):
-    """Runs `command`; returns its last printed line as JSON when it is one, with wall seconds and the peak resident
-    MiB of the process and of its largest child. A run over a limit (seconds, MiB) is ended and says so."""
+    """Runs `command`; returns wall seconds, the peak resident MiB of the largest of its processes, and what its last
+    line holds when that is JSON. A run that fails, or is ended because it is over a limit (seconds, MiB), says so."""
     with tempfile.TemporaryFile("w+") as output:
         start, peak, ended = time.monotonic(), 0.0, None
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
@@ -153,15 +153,13 @@ def measured(command, timeLimit, memoryLimit, environment=None):
         output.seek(0)
         lines = output.read().strip().splitlines()
     result = {"wall_s": round(seconds, 2), "peak_mib": round(ended if ended is not None else peak)}
-    if status:
-        return {**result, "failed": status}
+    if status or process.returncode:
+        last = lines[-1][:200] if lines else "no output"
+        return {**result, "failed": status or f"exit code {process.returncode}: {last}"}
     try:
-        result.update(json.loads(lines[-1]))
+        return {**result, **json.loads(lines[-1])}
     except (ValueError, IndexError, TypeError):
-        result["failed"] = lines[-1][:200] if lines else "no output"
-    if process.returncode and "failed" not in result:
-        result["failed"] = f"exit code {process.returncode}"
-    return result
+        return result
 
 
 def residentMiB(pid):

@@ -110,7 +110,8 @@ def estimate(model, providerFolder, folder, fallback):
         counters = {row["Event Identifier"]: int(row["Time"]) for row in csv.DictReader(file)}
     return {"estimate_us": counters["Simulated (Accelerator exec time us)"],
             "spill_bytes": counters["Intermediate Spill"],
-            "ddr_bytes": sum(counters[name] for name in ("Input Fill", "Intermediate Fill", "Intermediate Spill", "Output Spill"))}
+            "ddr_bytes": sum(counters[name] for name in ("Input Fill", "Intermediate Fill", "Intermediate Spill",
+                                                         "Output Spill"))}
 
 
 def child(case, config, samples):
@@ -146,7 +147,8 @@ def main():
             rows.append({"case": name, "config": config, **common.measured(command, TIME_LIMIT, MEMORY_LIMIT)})
             common.note(rows[-1])
     common.report(rows, ["case", "config", "htp_nodes", "cpu_nodes", "compile_s", "binary_bytes", "estimate_us",
-                         "spill_bytes", "ddr_bytes", "onnxruntime", "htp-emulator", "refused", "failed"], arguments.json)
+                         "spill_bytes", "ddr_bytes", "onnxruntime", "htp-emulator", "refused", "failed"],
+                  arguments.json)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ CODE_SUFFIXES = {".h", ".cpp", ".td", ".py", ".cmake", ".mlir", ".test"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:[r]oot|[h]ome/\w|[w]ork/|[o]pt/\w)")
 # A host is named in a URL, or bare with a usual ending and nothing after it that makes it an expression of code.
 HOST = re.compile(r"\b(?:https?|git|ssh)://([\w.-]+)|(?<![\w@/.-])((?:[a-z0-9-]+\.)+(?:org|com|io|net|dev))(?![\w(\[.-])")
-ALLOWED_HOSTS = {"www.apache.org", "llvm.org", "arxiv.org", "onnx.ai", "json-schema.org", "www.mozilla.org", "mozilla.org"}
+ALLOWED_HOSTS = {"www.apache.org", "llvm.org", "arxiv.org", "onnx.ai", "json-schema.org"}
 # Texts of others: licences are quoted as they are, and the data of test models is no prose of the project.
 QUOTED = {"LICENSE", "THIRD_PARTY_NOTICES"}
 QUOTED_FOLDERS = ("testdata/models/",)

@@ -69,7 +69,8 @@ class Tree(unittest.TestCase):
         return list(check_tree.checkFile(name, text))
 
     def testPlainTextIsAccepted(self):
-        self.assertEqual(self.problems("auto n = options.net(1); // see www.apache.org and io.json, /usr/lib/llvm-22\n"), [])
+        text = "auto n = options.net(1); // see www.apache.org and io.json, /usr/lib/llvm-22\n"
+        self.assertEqual(self.problems(text), [])
 
     def testMachinePathsAreNoticed(self):
         for path in ("/" + "root/x", "/" + "work/main", "/" + "home/me", "/" + "opt/scratch"):

@@ -42,7 +42,8 @@ class Graph:
         return self.constant(name, value.astype(np.float32))
 
     def linear(self, name, value, inputs, outputs, scale=None):
-        product = self.node("MatMul", [value, self.weight(f"{name}.weight", inputs, outputs, scale=scale)], f"{name}.matmul")
+        weight = self.weight(f"{name}.weight", inputs, outputs, scale=scale)
+        product = self.node("MatMul", [value, weight], f"{name}.matmul")
         bias = self.constant(f"{name}.bias", (0.1 * self.random.standard_normal(outputs)).astype(np.float32))
         return self.node("Add", [product, bias], f"{name}.out")
 
@@ -94,7 +95,8 @@ def sentenceEncoder(folder, seed, infinite):
     graph.constant("heads_shape", np.array([0, 0, HEADS, HIDDEN // HEADS], np.int64))
     graph.constant("joined_shape", np.array([0, 0, HIDDEN], np.int64))
     channels = np.exp(graph.random.normal(0, 0.7, HIDDEN))
-    table = graph.constant("token_table", (graph.random.standard_normal((VOCABULARY, HIDDEN)) * channels).astype(np.float32))
+    rows = graph.random.standard_normal((VOCABULARY, HIDDEN)) * channels
+    table = graph.constant("token_table", rows.astype(np.float32))
     tokens = graph.node("Gather", [table, "input_ids"], "tokens")
     positions = graph.weight("position_table", LENGTH, HIDDEN, scale=0.3)
     value = graph.layerNorm("embedding_norm", graph.node("Add", [tokens, positions], "embeddings"))
