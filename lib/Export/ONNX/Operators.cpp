@@ -72,7 +72,10 @@ static llvm::Error unsupported(Operation *op, const llvm::Twine &reason) {
 
 /// The ONNX attribute of the same meaning as `value`.
 static llvm::Error convertAttribute(Operation *op, llvm::StringRef name, Attribute value, onnx::NodeProto &node) {
-  if (auto integer = dyn_cast<IntegerAttr>(value)) {
+  // An enumeration is an IntegerAttr too.
+  if (auto mode = dyn_cast<nn::PadModeAttr>(value)) {
+    addAttribute(node, name, nn::stringifyPadMode(mode.getValue()));
+  } else if (auto integer = dyn_cast<IntegerAttr>(value)) {
     bool isBool = integer.getType().isInteger(1);
     addAttribute(node, name, isBool ? int64_t(integer.getValue().getBoolValue()) : integer.getInt());
   } else if (auto number = dyn_cast<FloatAttr>(value)) {
@@ -81,8 +84,6 @@ static llvm::Error convertAttribute(Operation *op, llvm::StringRef name, Attribu
     attribute.set_f(static_cast<float>(number.getValueAsDouble()));
   } else if (auto text = dyn_cast<StringAttr>(value)) {
     addAttribute(node, name, text.getValue());
-  } else if (auto mode = dyn_cast<nn::PadModeAttr>(value)) {
-    addAttribute(node, name, nn::stringifyPadMode(mode.getValue()));
   } else if (auto integers = dyn_cast<DenseI64ArrayAttr>(value)) {
     onnx::AttributeProto &attribute = newAttribute(node, name);
     attribute.set_type(onnx::AttributeProto::INTS);

@@ -1,10 +1,11 @@
 //===- ExportTool.cpp - exports a module given as text ----------------------===//
 //
-// usage: export-tool IN.mlir OUT.onnx qdq|float|matmulnbits [--integer-io] [--threshold BYTES]
+// usage: export-tool IN.mlir OUT qdq|float|matmulnbits|encodings-VERSION [--integer-io] [--threshold BYTES]
 // Prints one line per integer input or output ("input|output name type scale zero-point") and per note.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Export/Encodings/Encodings.h"
 #include "lib/Export/ONNX/MatMulNBits.h"
 #include "lib/Export/ONNX/QDQ.h"
 #include "lib/Support/AtomicFile.h"
@@ -17,9 +18,15 @@ using namespace nibble;
 
 static llvm::Error exportModule(mlir::ModuleOp module, llvm::StringRef path, llvm::StringRef form,
                                 const onnx_export::QDQOptions &options) {
-  if (form == "matmulnbits") {
+  if (form == "matmulnbits" || form.starts_with("encodings-")) {
     std::vector<std::string> notes;
-    llvm::Error error = onnx_export::exportMatMulNBits(module, path, {options.externalDataThreshold}, &notes);
+    llvm::Error error = llvm::Error::success();
+    if (form.consume_front("encodings-")) {
+      llvm::Expected<encodings::Version> version = encodings::parseVersion(form);
+      error = version ? encodings::exportEncodings(module, path, *version, &notes) : version.takeError();
+    } else {
+      error = onnx_export::exportMatMulNBits(module, path, {options.externalDataThreshold}, &notes);
+    }
     for (const std::string &note : notes)
       llvm::outs() << "note " << note << "\n";
     return error;
@@ -38,7 +45,8 @@ static llvm::Error exportModule(mlir::ModuleOp module, llvm::StringRef path, llv
 
 int main(int argc, char **argv) {
   if (argc < 4) {
-    llvm::errs() << "usage: export-tool IN.mlir OUT.onnx qdq|float|matmulnbits [--integer-io] [--threshold BYTES]\n";
+    llvm::errs() << "usage: export-tool IN.mlir OUT qdq|float|matmulnbits|encodings-VERSION "
+                    "[--integer-io] [--threshold BYTES]\n";
     return 1;
   }
   onnx_export::QDQOptions options;

@@ -84,6 +84,23 @@ class Program:
                          f"({operandTypes}) -> {self.types[name]} {self.location(name)}")
         return name
 
+    def multiple(self, name, mnemonic, operands, results, attributes=""):
+        """An operation with several results, each (shape, dtype); returns ONNX name to value."""
+        names = [f"{name}{i}" for i in range(len(results))]
+        for result, (shape, dtype) in zip(names, results):
+            self.types[result] = tensorType(shape, dtype)
+        target = "%" + name + (f":{len(results)}" if len(results) > 1 else "")
+        resultTypes = ", ".join(self.types[r] for r in names)
+        operandTypes = ", ".join(self.types[o] for o in operands)
+        locations = ", ".join(f'"{r}"' for r in names)
+        locations = f"fused[{locations}]" if len(names) > 1 else locations
+        self.body.append(f"{target} = nn.{mnemonic} {', '.join('%' + o for o in operands)} {attributes} : "
+                         f'({operandTypes}) -> ({resultTypes}) loc("node_{name}"({locations}))')
+        values = [f"{name}#{i}" if len(names) > 1 else name for i in range(len(names))]
+        for result, value in zip(names, values):
+            self.types[value] = self.types[result]
+        return dict(zip(names, values))
+
     def location(self, name):
         return f'loc("node_{name}"("{name}"))'
 
