@@ -14,6 +14,7 @@ class App;
 namespace nibble::cli {
 
 void registerCompileCommand(CLI::App &app, int &exitCode);
+void registerRecipesCommand(CLI::App &app, int &exitCode);
 
 } // namespace nibble::cli
 

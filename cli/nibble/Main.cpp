@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
   app.failure_message(CLI::FailureMessage::simple);
   int exitCode = 0;
   cli::registerCompileCommand(app, exitCode);
+  cli::registerRecipesCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

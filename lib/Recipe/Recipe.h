@@ -17,6 +17,9 @@ struct SourcePosition {
   unsigned line = 0, column = 0;
 };
 
+/// "file:line:column", or an empty string for a position that was never set.
+std::string toString(const SourcePosition &position);
+
 /// Settings for weights. Unset fields leave what an earlier rule said.
 struct WeightSettings {
   /// 4, 8, 16; 0 leaves the weight in float.
@@ -27,6 +30,8 @@ struct WeightSettings {
   std::optional<int64_t> groupSize;
   /// "min-max" or "mse".
   std::optional<std::string> scaleSearch;
+
+  bool operator==(const WeightSettings &) const = default;
 };
 
 /// Settings for activations.
@@ -38,13 +43,22 @@ struct ActivationSettings {
   std::optional<std::string> observer;
   /// For the percentile observer: the share of values kept, in percent (99.99).
   std::optional<double> percentile;
+
+  bool operator==(const ActivationSettings &) const = default;
 };
 
-/// Matches nodes or tensors; all given fields must match.
+/// Matches nodes or tensors; all given fields must match. Patterns are extended regular expressions for the
+/// whole name; `operatorType` is ONNX's name ("MatMul"). With a tensor pattern the settings go to that tensor,
+/// otherwise to the weights and results of the nodes.
 struct Override {
   std::optional<std::string> nodePattern, operatorType, tensorPattern;
+  /// "table": operators that look up rows of a constant table (embeddings). "output": operators whose result
+  /// is a graph output, up to operators that only move data.
+  std::optional<std::string> role;
   WeightSettings weights;
   ActivationSettings activations;
+  /// True where an override that matches nothing is no mistake.
+  bool isOptional = false;
   SourcePosition position;
 };
 
@@ -58,9 +72,15 @@ struct Recipe {
 
   bool isWeightOnly() const { return activations.bits.value_or(0) == 0; }
 
+  /// Where `weights` and `activations` are stated.
+  SourcePosition weightsPosition, activationsPosition;
+
   /// `nameOrPath` is a name in configs/recipes or a path that ends in .yaml. Errors: Usage (unknown
   /// name, nearest ones), BadInput (file:line:column: what is wrong, a suggestion for unknown keys).
   static llvm::Expected<Recipe> load(llvm::StringRef nameOrPath);
+  /// The recipe in `text`; `file` is the name used in errors. Errors: as load.
+  static llvm::Expected<Recipe> parse(llvm::StringRef text, llvm::StringRef file);
+  /// Names in configs/recipes, sorted; empty where there is no configuration folder.
   static std::vector<std::string> listNames();
   /// Canonical YAML of the recipe as resolved, for the manifest.
   std::string toYAML() const;

@@ -98,6 +98,9 @@ LogicalResult QuantizerOp::verify() {
     return emitOpError("kind lpbq needs axis, block_size and channel_axis");
   if (getBlockMultipliers() && getKind() != QuantizerKind::LPBQ)
     return emitOpError("has block_multipliers, but its kind is not lpbq");
+  if (std::optional<StringRef> role = getRole();
+      role && !llvm::is_contained({"activation", "constant", "weight", "bias"}, *role))
+    return emitOpError("role must be activation, constant, weight or bias, but is '") << *role << "'";
   return success();
 }
 

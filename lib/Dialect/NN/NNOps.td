@@ -72,6 +72,10 @@ def NN_QuantizerOp : Op<NN_Dialect, "quantizer", [Symbol]> {
     `scales` are per index of `channel_axis` and `block_multipliers` (ui8, 1..16, shape as block
     scales) multiply them. A quantizer without `scales` has no range yet. `fixed` says that the
     range was given by a rule and not measured; `origin` says by which.
+
+    `role` is what the values are: `activation` (computed, measured), `constant` (a constant operand
+    that is stored like an activation), `weight` or `bias`. `tensor` is the ONNX name of the tensor
+    whose statistics give the range.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$storage,
     DefaultValuedAttr<NN_QuantizerKind, "QuantizerKind::Uniform">:$kind,
@@ -79,7 +83,7 @@ def NN_QuantizerOp : Op<NN_Dialect, "quantizer", [Symbol]> {
     OptionalAttr<NN_I64Attr>:$axis, OptionalAttr<NN_I64Attr>:$block_size, OptionalAttr<NN_I64Attr>:$channel_axis,
     OptionalAttr<NN_ConstantValue>:$scales, OptionalAttr<NN_ConstantValue>:$zero_points,
     OptionalAttr<NN_ConstantValue>:$block_multipliers,
-    UnitAttr:$fixed, OptionalAttr<StrAttr>:$origin);
+    UnitAttr:$fixed, OptionalAttr<StrAttr>:$origin, OptionalAttr<StrAttr>:$role, OptionalAttr<StrAttr>:$tensor);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }
