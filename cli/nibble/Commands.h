@@ -15,6 +15,7 @@ namespace nibble::cli {
 
 void registerCompileCommand(CLI::App &app, int &exitCode);
 void registerRecipesCommand(CLI::App &app, int &exitCode);
+void registerInspectCommand(CLI::App &app, int &exitCode);
 
 } // namespace nibble::cli
 

@@ -15,6 +15,7 @@ int main(int argc, char **argv) {
   int exitCode = 0;
   cli::registerCompileCommand(app, exitCode);
   cli::registerRecipesCommand(app, exitCode);
+  cli::registerInspectCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

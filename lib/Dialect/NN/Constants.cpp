@@ -63,7 +63,14 @@ llvm::Expected<Tensor> readConstant(Attribute value, RankedTensorType type) {
         dialect->getBlobStore().resolve({blob.getFile().str(), blob.getOffset(), blob.getSize()});
     if (!bytes)
       return bytes.takeError();
-    return Tensor::view(*elementType, type.getShape(), bytes->bytes.data(), bytes->owner);
+    const char *data = bytes->bytes.data();
+    // Weights inside a model file start at any byte, but elements must be aligned to be read as such.
+    unsigned width = std::max(1u, bitWidth(*elementType) / 8);
+    if (reinterpret_cast<uintptr_t>(data) % width == 0)
+      return Tensor::view(*elementType, type.getShape(), data, bytes->owner);
+    Tensor copy = Tensor::allocate(*elementType, type.getShape());
+    std::memcpy(copy.mutableRaw(), data, bytes->bytes.size());
+    return copy;
   }
   auto elements = dyn_cast<ElementsAttr>(value);
   if (!elements || elements.getType() != type)

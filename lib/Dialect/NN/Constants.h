@@ -16,8 +16,8 @@ mlir::Type toMLIRType(mlir::MLIRContext *context, ElementType type);
 /// A ranked tensor type for `tensor`'s element type and shape.
 mlir::RankedTensorType typeOf(mlir::MLIRContext *context, const Tensor &tensor);
 
-/// The tensor behind a constant attribute of type `type`: blobs become views of mapped bytes,
-/// inline elements are copied. Errors: BadInput where a blob cannot be resolved.
+/// The tensor behind a constant attribute of type `type`: blobs become views of mapped bytes
+/// where those are aligned, inline elements are copied. Errors: BadInput where a blob cannot be resolved.
 llvm::Expected<Tensor> readConstant(mlir::Attribute value, mlir::RankedTensorType type);
 
 /// The tensor behind `value` where it is defined by nn.constant; an empty tensor where it is not.

@@ -10,7 +10,15 @@ namespace {
 
 IntegerAttr i64(NodeBuilder &b, int64_t value) { return b.builder().getI64IntegerAttr(value); }
 
+/// The shape of a tensor whose dimensions are known is a constant; lists of sizes then have a known length.
 void shape(NodeBuilder &b) {
+  llvm::ArrayRef<int64_t> shape = b.shape(b.operand(0));
+  int64_t rank = static_cast<int64_t>(shape.size());
+  auto clamp = [&](int64_t index) { return std::clamp<int64_t>(index < 0 ? index + rank : index, 0, rank); };
+  int64_t first = clamp(b.integer("start", 0)), last = std::max(first, clamp(b.integer("end", rank)));
+  llvm::ArrayRef<int64_t> part = shape.slice(static_cast<size_t>(first), static_cast<size_t>(last - first));
+  if (!llvm::is_contained(part, ShapedType::kDynamic))
+    return b.setOutput(0, b.constant(Tensor::fromValues<int64_t>({last - first}, part)));
   IntegerAttr end = b.has("end") ? i64(b, b.integer("end", 0)) : IntegerAttr();
   b.setOutput(0, b.make<nn::ShapeOp>(b.operand(0), i64(b, b.integer("start", 0)), end));
 }

@@ -156,7 +156,12 @@ void NodeBuilder::inferTypes(Operation *op) {
   });
   SmallVector<RankedTensorType> types;
   if (mlir::failed(nn::inferResultTypes(op, types))) {
-    invalid(reason);
+    // A list of sizes whose length is not known leaves the rank of the result open.
+    bool isOpen = llvm::any_of(op->getOperands().drop_front(), [](Value value) {
+      auto type = cast<RankedTensorType>(value.getType());
+      return type.getRank() == 1 && type.isDynamicDim(0) && type.getElementType().isInteger(64);
+    });
+    isOpen ? unsupported(reason, "bind symbolic dimensions with --bind, or export with fixed shapes") : invalid(reason);
     return;
   }
   for (auto [result, type] : llvm::zip_equal(op->getResults(), types))
