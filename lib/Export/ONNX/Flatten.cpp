@@ -45,26 +45,84 @@ llvm::Expected<OwningOpRef<ModuleOp>> flattenModule(ModuleOp module) {
   return flat;
 }
 
-OwningOpRef<ModuleOp> flattenBlock(nn::BlockOp block, ModuleOp symbolScope) {
+/// The quantizer that made `value`, looking through the edges of blocks; null where none did.
+static FlatSymbolRefAttr producingQuantizer(Value value) {
+  while (true) {
+    if (auto quantize = value.getDefiningOp<nn::FakeQuantOp>())
+      return quantize.getQuantizerAttr();
+    if (auto result = dyn_cast<OpResult>(value); result && isa<nn::BlockOp>(result.getOwner())) {
+      auto block = cast<nn::BlockOp>(result.getOwner());
+      value = block.getBody().front().getTerminator()->getOperand(result.getResultNumber());
+      continue;
+    }
+    auto argument = dyn_cast<BlockArgument>(value);
+    auto block = argument ? dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp()) : nullptr;
+    if (!block)
+      return {};
+    value = block.getInputs()[argument.getArgNumber()];
+  }
+}
+
+/// Adds the quantizers of all readers of `value`, looking through the edges of blocks. Returns false where a
+/// reader is not a quantizer.
+static bool collectReadingQuantizers(Value value, SmallVectorImpl<FlatSymbolRefAttr> &symbols) {
+  for (OpOperand &use : value.getUses()) {
+    Operation *reader = use.getOwner();
+    if (auto quantize = dyn_cast<nn::FakeQuantOp>(reader)) {
+      if (!llvm::is_contained(symbols, quantize.getQuantizerAttr()))
+        symbols.push_back(quantize.getQuantizerAttr());
+      continue;
+    }
+    Value next;
+    if (auto block = dyn_cast<nn::BlockOp>(reader))
+      next = block.getBody().getArgument(use.getOperandNumber());
+    else if (isa<nn::YieldOp>(reader))
+      next = reader->getParentOp()->getResult(use.getOperandNumber());
+    if (!next || !collectReadingQuantizers(next, symbols))
+      return false;
+  }
+  return true;
+}
+
+/// The one quantizer through which all readers of a block's result see it; null where it is already rounded.
+static FlatSymbolRefAttr readingQuantizer(Value result) {
+  SmallVector<FlatSymbolRefAttr> symbols;
+  if (producingQuantizer(result) || !collectReadingQuantizers(result, symbols) || symbols.size() != 1)
+    return {};
+  return symbols.front();
+}
+
+OwningOpRef<ModuleOp> flattenBlock(nn::BlockOp block, ModuleOp symbolScope, bool quantizeEdges) {
   OwningOpRef<ModuleOp> flat = makeModuleWithQuantizers(symbolScope);
   OpBuilder builder = OpBuilder::atBlockEnd(flat->getBody());
   auto type = builder.getFunctionType(block.getInputs().getTypes(), block.getOutputs().getTypes());
   auto function = func::FuncOp::create(builder, block.getLoc(), "main", type);
   Block *entry = function.addEntryBlock();
+  builder.setInsertionPointToEnd(entry);
+  auto quantize = [&](Value value, FlatSymbolRefAttr symbol, llvm::StringRef name) -> Value {
+    if (!symbol)
+      return value;
+    Location location = nn::makeLocation(builder.getContext(), name, {name});
+    return nn::FakeQuantOp::create(builder, location, value.getType(), value, symbol);
+  };
   IRMapping mapping;
   Block &body = block.getBody().front();
   for (auto [index, operand] : llvm::enumerate(block.getInputs())) {
-    function.setArgAttr(index, nn::nameAttribute, builder.getStringAttr(nn::tensorName(operand)));
-    mapping.map(body.getArgument(index), entry->getArgument(index));
+    std::string name = nn::tensorName(operand);
+    function.setArgAttr(index, nn::nameAttribute, builder.getStringAttr(name));
+    FlatSymbolRefAttr symbol = quantizeEdges ? producingQuantizer(operand) : FlatSymbolRefAttr();
+    mapping.map(body.getArgument(index), quantize(entry->getArgument(index), symbol, name));
   }
-  for (auto [index, result] : llvm::enumerate(block.getOutputs()))
-    function.setResultAttr(index, nn::nameAttribute, builder.getStringAttr(nn::tensorName(result)));
-  builder.setInsertionPointToEnd(entry);
   for (Operation &op : body.without_terminator())
     builder.clone(op, mapping);
   SmallVector<Value> results;
-  for (Value value : body.getTerminator()->getOperands())
-    results.push_back(mapping.lookupOrDefault(value));
+  for (auto [index, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    Value result = block.getResult(index);
+    std::string name = nn::tensorName(result);
+    function.setResultAttr(index, nn::nameAttribute, builder.getStringAttr(name));
+    FlatSymbolRefAttr symbol = quantizeEdges ? readingQuantizer(result) : FlatSymbolRefAttr();
+    results.push_back(quantize(mapping.lookupOrDefault(value), symbol, name));
+  }
   func::ReturnOp::create(builder, block.getLoc(), results);
   inlineBlocks(function);
   return flat;

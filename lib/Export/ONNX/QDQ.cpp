@@ -26,7 +26,7 @@ llvm::Expected<std::string> exportQDQToMemory(ModuleOp module, const QDQOptions 
 
 llvm::Expected<std::string> exportBlockQDQToMemory(nn::BlockOp block, ModuleOp symbolScope, const QDQOptions &options,
                                                    std::vector<IntegerIO> *io) {
-  OwningOpRef<ModuleOp> flat = flattenBlock(block, symbolScope);
+  OwningOpRef<ModuleOp> flat = flattenBlock(block, symbolScope, /*quantizeEdges=*/options.integerIO);
   return exportFlat(*flat, options, io);
 }
 

@@ -36,7 +36,8 @@ struct QDQOptions {
 /// Errors: Unsupported (names the node), Limit.
 llvm::Expected<std::string> exportQDQToMemory(mlir::ModuleOp module, const QDQOptions &options,
                                               std::vector<IntegerIO> *io = nullptr);
-/// The same for one block of the module, as a model of its own.
+/// The same for one block of the module, as a model of its own. With `integerIO`, operands that another block
+/// rounded and results that all their readers round through one quantizer are integers too.
 llvm::Expected<std::string> exportBlockQDQToMemory(nn::BlockOp block, mlir::ModuleOp symbolScope,
                                                    const QDQOptions &options, std::vector<IntegerIO> *io = nullptr);
 /// Streams weights to the file; written atomically. Errors: IO and those above.
