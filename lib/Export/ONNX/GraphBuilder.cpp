@@ -33,6 +33,16 @@ static void setType(onnx::ValueInfoProto &info, const std::string &name, Type el
   }
 }
 
+/// Names the dimensions that are not numbers; `symbols` may be absent.
+static void setSymbols(onnx::ValueInfoProto &info, ArrayAttr symbols) {
+  onnx::TensorShapeProto *shape = info.mutable_type()->mutable_tensor_type()->mutable_shape();
+  for (int i = 0; symbols && i < shape->dim_size() && i < static_cast<int>(symbols.size()); ++i) {
+    auto name = dyn_cast<StringAttr>(symbols[i]);
+    if (name && !name.getValue().empty() && !shape->dim(i).has_dim_value())
+      shape->mutable_dim(i)->set_dim_param(name.str());
+  }
+}
+
 /// The shape of the scales of a tensor of `shape`.
 static Shape scaleShape(const quant::Encoding &encoding, llvm::ArrayRef<int64_t> shape) {
   if (!encoding.axis)
@@ -230,7 +240,9 @@ llvm::Error GraphBuilder::buildInputs(std::vector<IntegerIO> *io) {
           return error;
       }
     }
-    setType(*writer.graph().add_input(), names.of(argument), elementType, type);
+    onnx::ValueInfoProto *input = writer.graph().add_input();
+    setType(*input, names.of(argument), elementType, type);
+    setSymbols(*input, function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), nn::symbolsAttribute));
   }
   return llvm::Error::success();
 }

@@ -1,6 +1,7 @@
 //===- ExportTool.cpp - exports a module given as text ----------------------===//
 //
-// usage: export-tool IN.mlir OUT qdq|float|matmulnbits|encodings-VERSION [--integer-io] [--threshold BYTES]
+// usage: export-tool IN.mlir|IN.onnx OUT qdq|float|matmulnbits|encodings-VERSION
+//          [--integer-io] [--threshold BYTES] [--bind NAME=VALUE]...
 // Prints one line per integer input or output ("input|output name type scale zero-point") and per note.
 //
 //===----------------------------------------------------------------------===//
@@ -8,6 +9,7 @@
 #include "lib/Export/Encodings/Encodings.h"
 #include "lib/Export/ONNX/MatMulNBits.h"
 #include "lib/Export/ONNX/QDQ.h"
+#include "lib/Import/ONNX/Import.h"
 #include "lib/Support/AtomicFile.h"
 #include "lib/Support/Error.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -45,21 +47,34 @@ static llvm::Error exportModule(mlir::ModuleOp module, llvm::StringRef path, llv
 
 int main(int argc, char **argv) {
   if (argc < 4) {
-    llvm::errs() << "usage: export-tool IN.mlir OUT qdq|float|matmulnbits|encodings-VERSION "
-                    "[--integer-io] [--threshold BYTES]\n";
+    llvm::errs() << "usage: export-tool IN.mlir|IN.onnx OUT qdq|float|matmulnbits|encodings-VERSION "
+                    "[--integer-io] [--threshold BYTES] [--bind NAME=VALUE]...\n";
     return 1;
   }
   onnx_export::QDQOptions options;
+  onnx_import::ImportOptions importOptions;
   options.dropQuantizers = llvm::StringRef(argv[3]) == "float";
   for (int i = 4; i < argc; ++i) {
     if (llvm::StringRef(argv[i]) == "--integer-io")
       options.integerIO = true;
     else if (llvm::StringRef(argv[i]) == "--threshold" && i + 1 < argc)
       options.externalDataThreshold = std::stoull(argv[++i]);
+    else if (llvm::StringRef(argv[i]) == "--bind" && i + 1 < argc) {
+      auto [name, value] = llvm::StringRef(argv[++i]).split('=');
+      importOptions.bindings[name.str()] = std::stoll(value.str());
+    }
   }
   mlir::MLIRContext context;
   context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>();
-  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceFile<mlir::ModuleOp>(argv[1], &context);
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  if (llvm::StringRef(argv[1]).ends_with(".onnx")) {
+    auto imported = onnx_import::importModel(argv[1], context, importOptions);
+    if (!imported)
+      return reportError(imported.takeError(), llvm::errs());
+    module = std::move(*imported);
+  } else {
+    module = mlir::parseSourceFile<mlir::ModuleOp>(argv[1], &context);
+  }
   if (!module)
     return 2;
   return reportError(exportModule(*module, argv[2], argv[3], options), llvm::errs());
