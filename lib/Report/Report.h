@@ -1,0 +1,133 @@
+//===- Report.h - what a compilation cost and gave -------------------------===//
+//
+// Plain data, filled by the driver and written as report.json (schema in
+// configs/schema/report.schema.json) and report.md. Nothing in it depends on
+// time, host, threads or absolute paths. Definitions are in docs/spec/numerics.md.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NIBBLE_REPORT_REPORT_H
+#define NIBBLE_REPORT_REPORT_H
+
+#include "lib/Report/Coverage.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/Support/JSON.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace nibble::report {
+
+inline constexpr int64_t reportVersion = 1;
+
+/// Names of arithmetics, the label of every figure: "fp32", "fake-quant", "onnxruntime", "htp-emulator".
+inline constexpr llvm::StringLiteral fp32("fp32"), fakeQuant("fake-quant"), onnxRuntime("onnxruntime"),
+    htpEmulator("htp-emulator");
+
+/// Distances from the float model; sqnr in dB, +inf where nothing differs.
+struct ErrorFigures {
+  double sqnr = 0, cosine = 1, maxError = 0;
+};
+
+struct OutputError {
+  std::string output, arithmetic;
+  int64_t samples = 0;
+  ErrorFigures error;
+};
+
+/// One compute node. Isolated: the layer quantized and fed its float inputs. Accumulated: the same
+/// tensor in the run where everything is quantized.
+struct LayerError {
+  std::string node, operation, tensor;
+  ErrorFigures isolated, accumulated;
+  /// 0 where float.
+  unsigned weightBits = 0, activationBits = 0;
+  std::string reason;
+};
+
+struct MetricValue {
+  std::string name, arithmetic;
+  int64_t samples = 0;
+  /// In `arithmetic`, and of the float model itself.
+  double value = 0, reference = 0;
+};
+
+/// The vendor's own offline estimate, never a measurement.
+struct VendorEstimate {
+  /// What estimated it, for which chip, standing for which.
+  std::string estimator;
+  double microseconds = 0;
+  int64_t cycles = 0, ddrFillBytes = 0, ddrSpillBytes = 0;
+};
+
+/// A comparison that the compilation made of what it wrote.
+struct Check {
+  std::string name, description;
+  /// In the unit that `description` names.
+  double found = 0, bound = 0;
+  bool passed = false;
+};
+
+/// `--max-drop metric=limit`.
+struct Gate {
+  std::string metric;
+  double limit = 0;
+};
+
+struct GateResult {
+  Gate gate;
+  std::string arithmetic;
+  int64_t samples = 0;
+  /// What was compared with the limit: a drop from the float model, or the decibels of sqnr and psnr.
+  double found = 0;
+  bool passed = false;
+  /// Why it did not pass, where it did not.
+  std::string reason;
+};
+
+struct Report {
+  std::string toolVersion, model, recipe, target;
+  std::map<std::string, int64_t> bindings;
+
+  bool isCalibrated = true;
+  int64_t calibrationSamples = 0;
+  /// Where the figures were taken: "evaluation" or "held-out calibration".
+  std::string evaluationLabel;
+  int64_t evaluationSamples = 0;
+  /// The arithmetic of the target, in which gates are judged.
+  std::string headlineArithmetic;
+
+  WeightSizes weightsBefore, weightsAfter;
+  /// Output files: name and bytes.
+  std::map<std::string, int64_t> files;
+  Coverage coverage;
+  std::vector<OutputError> outputs;
+  /// Worst isolated error first.
+  std::vector<LayerError> layers;
+  std::vector<MetricValue> metrics;
+  std::optional<VendorEstimate> estimate;
+  std::vector<Check> checks;
+  std::vector<GateResult> gates;
+  /// What the user should know: fallbacks, things inferred, things left out.
+  std::vector<std::string> notes;
+};
+
+/// Sorts by isolated SQNR, worst first, then by name.
+void sortLayers(std::vector<LayerError> &layers);
+
+/// Parses `metric=limit`. Errors: Usage.
+llvm::Expected<Gate> parseGate(llvm::StringRef text);
+/// Judges gates by the metrics in the headline arithmetic. sqnr and psnr pass at or above the limit, since
+/// the float model's own value is infinite; others pass where they are worse than the float model by at
+/// most the limit. A metric of the user's scorer is itself the drop. Nothing passes without calibration.
+std::vector<GateResult> evaluateGates(llvm::ArrayRef<Gate> gates, const Report &report);
+/// Errors: Gate, with a note per gate that did not pass.
+llvm::Error checkGates(llvm::ArrayRef<GateResult> results);
+
+llvm::json::Value toJson(const Report &report);
+std::string toMarkdown(const Report &report);
+/// Writes report.json and report.md into `folder`. Errors: IO.
+llvm::Error writeReport(llvm::StringRef folder, const Report &report);
+
+} // namespace nibble::report
+
+#endif
