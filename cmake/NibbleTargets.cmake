@@ -41,13 +41,20 @@ else()
   set(NIBBLE_VENV "$ENV{HOME}/.cache/nibble/venv")
 endif()
 
+# What tests of a sanitized build run with. LLVM, MLIR and onnx are not instrumented: containers that cross into them
+# look overflowed.
+if(NIBBLE_SANITIZE)
+  set(NIBBLE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_container_overflow=0:detect_odr_violation=0:halt_on_error=1"
+      "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1" "NIBBLE_HOSTILE_LIMITS=0")
+endif()
+
 # nibble_add_unit_test(name SOURCES a.cpp ... DEPS libraries [LABELS quick asan])
 function(nibble_add_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE nibble_flags ${ARG_DEPS} GTest::gtest GTest::gtest_main)
   add_test(NAME unit/${name} COMMAND ${name})
-  set_tests_properties(unit/${name} PROPERTIES LABELS "unit;${ARG_LABELS}")
+  set_tests_properties(unit/${name} PROPERTIES LABELS "unit;${ARG_LABELS}" ENVIRONMENT "${NIBBLE_TEST_ENVIRONMENT}")
   if("asan" IN_LIST ARG_LABELS)
     add_dependencies(asan-tests ${name})
   endif()
@@ -63,5 +70,5 @@ function(nibble_add_python_test name)
   add_test(NAME ${name} COMMAND "${NIBBLE_VENV}/bin/python" "${CMAKE_CURRENT_SOURCE_DIR}/${ARG_SCRIPT}" ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES
     LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "NIBBLE_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};NIBBLE_SOURCE=${PROJECT_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1")
+    ENVIRONMENT "NIBBLE_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};NIBBLE_SOURCE=${PROJECT_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1;${NIBBLE_TEST_ENVIRONMENT}")
 endfunction()

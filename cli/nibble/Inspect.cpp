@@ -98,6 +98,7 @@ void printJSON(const ModelSummary &summary, llvm::raw_ostream &os) {
 struct Options {
   std::string path;
   bool json = false, check = false;
+  std::vector<std::string> bindings;
 };
 
 llvm::Error inspect(const Options &options) {
@@ -105,9 +106,12 @@ llvm::Error inspect(const Options &options) {
   if (!summary)
     return summary.takeError();
   if (options.check) {
+    auto bindings = onnx_import::parseBindings(options.bindings);
+    if (!bindings)
+      return bindings.takeError();
     mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
     context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>();
-    auto module = onnx_import::importModel(options.path, context, {});
+    auto module = onnx_import::importModel(options.path, context, {*bindings});
     if (!module)
       return module.takeError();
   }
@@ -123,6 +127,9 @@ void registerInspectCommand(CLI::App &app, int &exitCode) {
   command->add_option("model", options->path, "ONNX model")->required();
   command->add_flag("--json", options->json, "Print JSON");
   command->add_flag("--check", options->check, "Fail if the model has something that 'nibble compile' cannot import");
+  command->add_option("--bind", options->bindings, "Value of a symbolic dimension for --check, as name=value")
+      ->needs("--check")
+      ->allow_extra_args(false);
   command->callback([options, &exitCode] { exitCode = reportError(inspect(*options), llvm::errs()); });
 }
 

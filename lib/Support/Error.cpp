@@ -1,5 +1,6 @@
 #include "lib/Support/Error.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace nibble {
@@ -18,14 +19,30 @@ llvm::Error makeError(ErrorKind kind, const llvm::Twine &message, std::vector<st
   return llvm::make_error<NibbleError>(kind, message.str(), std::move(notes));
 }
 
+/// Messages quote names from files: control characters must neither reach a terminal nor break lines.
+static void printEscaped(llvm::StringRef text, llvm::raw_ostream &os) {
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    if (byte < 32 || byte == 127)
+      os << "\\x" << llvm::hexdigit(byte >> 4, /*LowerCase=*/true) << llvm::hexdigit(byte & 15, /*LowerCase=*/true);
+    else
+      os << c;
+  }
+}
+
 int reportError(llvm::Error error, llvm::raw_ostream &os) {
   int code = 0;
   llvm::handleAllErrors(
       std::move(error),
       [&](const NibbleError &e) {
         os << "error: ";
-        e.log(os);
+        printEscaped(e.message, os);
         os << '\n';
+        for (const std::string &note : e.notes) {
+          os << "note: ";
+          printEscaped(note, os);
+          os << '\n';
+        }
         code = code ? code : static_cast<int>(e.kind);
       },
       [&](const llvm::ErrorInfoBase &e) {

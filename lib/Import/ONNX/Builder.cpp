@@ -109,9 +109,9 @@ llvm::Error Builder::checkBindings() {
       return makeError(ErrorKind::Usage, "no input of '" + model.path() + "' has a dimension named '" + name + "'",
                        {known.empty() ? "all dimensions of its inputs have values"
                                       : "its symbolic dimensions are " + llvm::join(known, ", ")});
-    if (value < 1 || value > INT32_MAX)
-      return makeError(ErrorKind::Usage, "dimension '" + name + "' must be bound to a positive number, but is bound to " +
-                                             llvm::Twine(value));
+    if (value < 0 || value > INT32_MAX)
+      return makeError(ErrorKind::Usage, "dimension '" + name + "' must be bound to a number from 0 to " +
+                                             llvm::Twine(INT32_MAX) + ", but is bound to " + llvm::Twine(value));
   }
   return llvm::Error::success();
 }

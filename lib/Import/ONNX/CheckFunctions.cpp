@@ -15,14 +15,15 @@ std::string key(llvm::StringRef domain, llvm::StringRef name, llvm::StringRef ov
   return (domain + "\n" + name + "\n" + overload).str();
 }
 
-/// Calls `visit` with every node, those of subgraphs included; nesting is bounded by the Reader.
-template <typename Visitor> void forEachNode(const Nodes &nodes, Visitor visit) {
+/// Calls `visit` with every node, those of subgraphs included, and with how many graphs it is inside of
+/// within `nodes`; nesting is bounded by the Reader.
+template <typename Visitor> void forEachNode(const Nodes &nodes, Visitor visit, unsigned depth = 0) {
   for (const onnx::NodeProto &node : nodes) {
-    visit(node);
+    visit(node, depth);
     for (const onnx::AttributeProto &attribute : node.attribute()) {
-      forEachNode(attribute.g().node(), visit);
+      forEachNode(attribute.g().node(), visit, depth + 1);
       for (const onnx::GraphProto &graph : attribute.graphs())
-        forEachNode(graph.node(), visit);
+        forEachNode(graph.node(), visit, depth + 1);
     }
   }
 }
@@ -31,10 +32,13 @@ template <typename Visitor> void forEachNode(const Nodes &nodes, Visitor visit) 
 struct Callable {
   std::string name;
   const onnx::FunctionProto *function = nullptr;
-  std::vector<unsigned> calls;
-  uint64_t ownNodes = 0;
-  /// Nodes after inlining; known when `state` is Done.
-  uint64_t expandedNodes = 0;
+  struct Call {
+    unsigned callee, depth;
+  };
+  std::vector<Call> calls;
+  /// Of the body alone at first, after inlining when `state` is Done: nodes, and graphs inside graphs.
+  uint64_t nodes = 0;
+  unsigned depth = 0;
   enum { Unseen, Open, Done } state = Unseen;
 };
 
@@ -67,8 +71,9 @@ llvm::Error inlineFunctions(onnx::ModelProto &model, llvm::StringRef path) {
   llvm::Error error = llvm::Error::success();
   for (unsigned index = 0; index < callables.size(); ++index) {
     Callable &caller = callables[index];
-    forEachNode(caller.function ? caller.function->node() : model.graph().node(), [&](const onnx::NodeProto &node) {
-      ++caller.ownNodes;
+    forEachNode(caller.function ? caller.function->node() : model.graph().node(), [&](const onnx::NodeProto &node, unsigned depth) {
+      ++caller.nodes;
+      caller.depth = std::max(caller.depth, depth);
       auto callee = byKey.find(key(node.domain(), node.op_type(), node.overload()));
       if (callee == byKey.end() || error)
         return;
@@ -77,7 +82,7 @@ llvm::Error inlineFunctions(onnx::ModelProto &model, llvm::StringRef path) {
         error = fail(describe(node) + " has " + llvm::Twine(node.input_size()) + " inputs and " +
                      llvm::Twine(node.output_size()) + " outputs, but the function takes " +
                      llvm::Twine(function->input_size()) + " and gives " + llvm::Twine(function->output_size()));
-      caller.calls.push_back(callee->second);
+      caller.calls.push_back({callee->second, depth});
     });
   }
   if (error)
@@ -93,7 +98,7 @@ llvm::Error inlineFunctions(onnx::ModelProto &model, llvm::StringRef path) {
       Callable &current = callables[index];
       current.state = Callable::Open;
       if (next < current.calls.size()) {
-        unsigned callee = current.calls[next++];
+        unsigned callee = current.calls[next++].callee;
         if (callables[callee].state == Callable::Open)
           return fail("function '" + callables[callee].name + "' calls itself, directly or through others");
         if (callables[callee].state == Callable::Unseen)
@@ -102,11 +107,16 @@ llvm::Error inlineFunctions(onnx::ModelProto &model, llvm::StringRef path) {
           return fail("calls of functions nest deeper than " + llvm::Twine(limits::callDepth), ErrorKind::Limit);
         continue;
       }
-      current.expandedNodes = current.ownNodes;
-      for (unsigned callee : current.calls)
-        if ((current.expandedNodes += callables[callee].expandedNodes) > limits::nodes)
+      for (const Callable::Call &call : current.calls) {
+        current.depth = std::max(current.depth, call.depth + callables[call.callee].depth);
+        current.nodes += callables[call.callee].nodes;
+        if (current.nodes > limits::nodes)
           return fail("the model has more than " + llvm::Twine(limits::nodes) + " nodes once its functions are inlined",
                       ErrorKind::Limit);
+        if (current.depth > limits::subgraphDepth)
+          return fail("graphs nest deeper than " + llvm::Twine(limits::subgraphDepth) +
+                          " once functions are inlined", ErrorKind::Limit);
+      }
       current.state = Callable::Done;
       stack.pop_back();
     }

@@ -27,7 +27,7 @@ std::string describe(const NodeProto &node) {
   return "node '" + name + "' (" + (node.domain().empty() ? "" : node.domain() + "::") + node.op_type() + ")";
 }
 
-/// Walks the model once. Recursion into subgraphs is bounded by limits::subgraphDepth.
+/// Walks the model once. Recursion into subgraphs is bounded: the Reader counted their depth.
 class Checker {
 public:
   explicit Checker(CheckedModel &result) : result(result), file(*result.file), path(file.path()) {}
@@ -391,8 +391,6 @@ llvm::Error Checker::checkNode(const NodeProto &node, Scope &scope, unsigned dep
 
 llvm::Error Checker::checkGraph(const GraphProto &graph, Scope &scope, unsigned depth) {
   bool isMainGraph = depth == 0;
-  if (depth > limits::subgraphDepth)
-    return fail("graphs nest deeper than " + llvm::Twine(limits::subgraphDepth), ErrorKind::Limit);
   if (graph.sparse_initializer_size())
     return fail("the graph has sparse initializers", ErrorKind::Unsupported, {"store them as dense tensors"});
   for (const TensorProto &tensor : graph.initializer()) {

@@ -1,7 +1,23 @@
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Import/ONNX/Builder.h"
+#include "lib/Support/Error.h"
 
 namespace nibble::onnx_import {
+
+llvm::Expected<std::map<std::string, int64_t>> parseBindings(llvm::ArrayRef<std::string> arguments) {
+  std::map<std::string, int64_t> bindings;
+  for (llvm::StringRef argument : arguments) {
+    // Names may contain an equals sign, values may not.
+    auto [name, text] = argument.rsplit('=');
+    int64_t value;
+    if (name.empty() || text.getAsInteger(10, value) || value < 0)
+      return makeError(ErrorKind::Usage, "--bind wants name=value with a value of at least 0, but got '" + argument +
+                                             "'");
+    if (!bindings.try_emplace(name.str(), value).second)
+      return makeError(ErrorKind::Usage, "--bind gives dimension '" + name + "' twice");
+  }
+  return bindings;
+}
 
 static llvm::Expected<CheckedModel> readAndCheck(llvm::StringRef path) {
   llvm::Expected<std::unique_ptr<ModelFile>> file = ModelFile::open(path);

@@ -18,14 +18,15 @@ inline constexpr uint64_t structureBytes = uint64_t(512) << 20;
 /// Nesting of protobuf messages.
 inline constexpr unsigned messageDepth = 100;
 /// Messages of any kind in one file.
-inline constexpr uint64_t messages = 8'000'000;
+inline constexpr uint64_t messages = 4'000'000;
 inline constexpr uint64_t nodes = 1'000'000;
 inline constexpr uint64_t tensors = 1'000'000;
 /// Entries of one repeated field (an attribute's list, a node's inputs).
 inline constexpr uint64_t listEntries = 1'000'000;
 /// Bytes of one name or string attribute.
 inline constexpr uint64_t stringBytes = 64 << 10;
-/// Graphs inside graphs (If, Loop, Scan).
+/// Graphs inside graphs (If, Loop, Scan). One file cannot nest them deeper, since each takes three
+/// messages, but inlined functions can.
 inline constexpr unsigned subgraphDepth = 32;
 inline constexpr uint64_t functions = 10'000;
 inline constexpr unsigned callDepth = 100;

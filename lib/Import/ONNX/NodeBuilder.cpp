@@ -1,6 +1,7 @@
 #include "lib/Import/ONNX/NodeBuilder.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/ShapeInference.h"
+#include "lib/Import/ONNX/Limits.h"
 #include "lib/Support/Error.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -164,8 +165,13 @@ void NodeBuilder::inferTypes(Operation *op) {
     isOpen ? unsupported(reason, "bind symbolic dimensions with --bind, or export with fixed shapes") : invalid(reason);
     return;
   }
-  for (auto [result, type] : llvm::zip_equal(op->getResults(), types))
+  for (auto [result, type] : llvm::zip_equal(op->getResults(), types)) {
+    if (type.getRank() > limits::rank)
+      return fail(makeError(ErrorKind::Limit, "'" + model.path() + "': " + describe(proto) + ": a result of rank " +
+                                                  llvm::Twine(type.getRank()) + " is over the limit of " +
+                                                  llvm::Twine(limits::rank)));
     result.setType(type);
+  }
 }
 
 } // namespace nibble::onnx_import
