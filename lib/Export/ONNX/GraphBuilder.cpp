@@ -54,9 +54,7 @@ static Shape scaleShape(const quant::Encoding &encoding, llvm::ArrayRef<int64_t>
   return blocks;
 }
 
-/// Zero points in their storage type; `zeroPoints` empty means zeros.
-static Tensor makeZeroPoints(ElementType storage, llvm::ArrayRef<int64_t> shape,
-                             llvm::ArrayRef<int32_t> zeroPoints) {
+Tensor makeZeroPoints(ElementType storage, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int32_t> zeroPoints) {
   Tensor tensor = Tensor::allocate(storage, shape);
   auto *out = static_cast<uint8_t *>(tensor.mutableRaw());
   std::fill_n(out, tensor.byteSize(), 0);
@@ -130,6 +128,17 @@ llvm::Expected<quant::Encoding> GraphBuilder::encodingOf(Operation *op, FlatSymb
   return encoding;
 }
 
+void GraphBuilder::addFromEncoding(std::string name, ElementType type, Shape shape, nn::QuantizerOp quantizer,
+                                   std::function<llvm::Expected<Tensor>(const quant::Encoding &)> make) {
+  writer.addInitializer({std::move(name), type, std::move(shape),
+                         [quantizer, make = std::move(make)]() -> llvm::Expected<Tensor> {
+                           llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
+                           if (!encoding)
+                             return encoding.takeError();
+                           return make(*encoding);
+                         }});
+}
+
 llvm::Expected<GraphBuilder::ScaleNames> GraphBuilder::buildScales(nn::QuantizerOp quantizer,
                                                                    const quant::Encoding &encoding,
                                                                    llvm::ArrayRef<int64_t> shape) {
@@ -140,32 +149,25 @@ llvm::Expected<GraphBuilder::ScaleNames> GraphBuilder::buildScales(nn::Quantizer
   std::string prefix = quantizer.getSymName().str();
   scales.scale = names.makeUnique(prefix + "/scale");
   scales.zeroPoint = names.makeUnique(prefix + "/zero_point");
-  // Numbers are read again when they are written, so that large tables are not kept.
-  auto addLazily = [&](std::string name, ElementType type, Shape dims, auto make) {
-    writer.addInitializer({std::move(name), type, dims, [quantizer, dims, make]() -> llvm::Expected<Tensor> {
-                             llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
-                             if (!encoding)
-                               return encoding.takeError();
-                             return make(*encoding, dims);
-                           }});
-  };
-  addLazily(scales.zeroPoint, encoding.storage, blockShape,
-            [](const quant::Encoding &e, const Shape &dims) { return makeZeroPoints(e.storage, dims, e.zeroPoints); });
-  auto makeScales = [](const quant::Encoding &e, const Shape &dims) {
-    return Tensor::fromValues<float>(dims, e.scales);
-  };
+  addFromEncoding(scales.zeroPoint, encoding.storage, blockShape, quantizer, [blockShape](const quant::Encoding &e) {
+    return makeZeroPoints(e.storage, blockShape, e.zeroPoints);
+  });
   if (encoding.kind != quant::EncodingKind::LPBQ) {
-    addLazily(scales.scale, ElementType::F32, blockShape, makeScales);
+    addFromEncoding(scales.scale, ElementType::F32, blockShape, quantizer, [blockShape](const quant::Encoding &e) {
+      return Tensor::fromValues<float>(blockShape, e.scales);
+    });
     return scales;
   }
   // Two levels: block scales are 8-bit integers, dequantized with one float scale per channel.
   Shape channelShape = {shape[*encoding.channelAxis]};
   std::string multipliers = names.makeUnique(prefix + "/block_multipliers");
   ScaleNames channel = {names.makeUnique(prefix + "/channel_scale"), names.makeUnique(prefix + "/channel_zero_point")};
-  addLazily(multipliers, ElementType::U8, blockShape, [](const quant::Encoding &e, const Shape &dims) {
-    return Tensor::fromValues<uint8_t>(dims, e.blockMultipliers);
+  addFromEncoding(multipliers, ElementType::U8, blockShape, quantizer, [blockShape](const quant::Encoding &e) {
+    return Tensor::fromValues<uint8_t>(blockShape, e.blockMultipliers);
   });
-  addLazily(channel.scale, ElementType::F32, channelShape, makeScales);
+  addFromEncoding(channel.scale, ElementType::F32, channelShape, quantizer, [channelShape](const quant::Encoding &e) {
+    return Tensor::fromValues<float>(channelShape, e.scales);
+  });
   writer.addInitializer(channel.zeroPoint, makeZeroPoints(ElementType::U8, channelShape, {}));
   quant::Encoding perChannel;
   perChannel.axis = encoding.channelAxis;
@@ -362,16 +364,13 @@ llvm::Error GraphBuilder::buildFloatWeight(nn::DequantizeWeightOp op) {
   if (!constant)
     return makeNodeError(ErrorKind::Unsupported, op, "its input must be a constant");
   Shape shape(cast<RankedTensorType>(op.getType()).getShape());
-  writer.addInitializer({names.of(op.getResult()), ElementType::F32, shape,
-                         [quantizer, constant]() mutable -> llvm::Expected<Tensor> {
-                           llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
-                           if (!encoding)
-                             return encoding.takeError();
-                           llvm::Expected<Tensor> stored = nn::readConstant(constant.getResult());
-                           if (!stored)
-                             return stored.takeError();
-                           return quant::dequantize(*stored, *encoding);
-                         }});
+  addFromEncoding(names.of(op.getResult()), ElementType::F32, shape, quantizer,
+                  [constant](const quant::Encoding &e) mutable -> llvm::Expected<Tensor> {
+                    llvm::Expected<Tensor> stored = nn::readConstant(constant.getResult());
+                    if (!stored)
+                      return stored.takeError();
+                    return quant::dequantize(*stored, e);
+                  });
   return llvm::Error::success();
 }
 
@@ -411,7 +410,7 @@ llvm::Error GraphBuilder::buildOperation(Operation *op, std::vector<std::string>
     return buildFakeQuant(quantize);
   }
   if (options.form == GraphOptions::Form::MatMulNBits) {
-    llvm::Expected<bool> done = buildMatMulNBits(op, notes);
+    llvm::Expected<bool> done = buildWithPackedWeight(op, notes);
     if (!done)
       return done.takeError();
     if (*done)

@@ -27,6 +27,8 @@ struct GraphOptions {
   bool integerIO = false;
 };
 
+struct BlockMatrix;
+
 /// Turns the module made by flattenModule or flattenBlock into the graph of a ModelWriter. The module
 /// must outlive the writer's last writing, as weights are read then.
 class GraphBuilder {
@@ -51,8 +53,10 @@ private:
   llvm::Error buildConstant(mlir::Operation *reader, mlir::Value value);
   /// The same for all operands of `op`.
   llvm::Error buildConstantOperands(mlir::Operation *op);
-  /// Returns whether `op` became a MatMulNBits node.
-  llvm::Expected<bool> buildMatMulNBits(mlir::Operation *op, std::vector<std::string> *notes);
+  /// Returns whether `op` became a MatMulNBits or GatherBlockQuantized node.
+  llvm::Expected<bool> buildWithPackedWeight(mlir::Operation *op, std::vector<std::string> *notes);
+  llvm::Error buildMatMulNBits(mlir::Operation *op, BlockMatrix matrix);
+  llvm::Error buildGatherBlockQuantized(nn::GatherOp op, BlockMatrix matrix);
 
   /// Names of the initializers of a quantizer for a tensor of `shape`.
   struct ScaleNames {
@@ -60,6 +64,9 @@ private:
   };
   llvm::Expected<ScaleNames> buildScales(nn::QuantizerOp quantizer, const quant::Encoding &encoding,
                                          llvm::ArrayRef<int64_t> shape);
+  /// An initializer made from a quantizer's numbers when it is written, so that large tables are not kept.
+  void addFromEncoding(std::string name, ElementType type, Shape shape, nn::QuantizerOp quantizer,
+                       std::function<llvm::Expected<Tensor>(const quant::Encoding &)> make);
   llvm::Expected<quant::Encoding> encodingOf(mlir::Operation *op, mlir::FlatSymbolRefAttr symbol,
                                              nn::QuantizerOp &quantizer);
 
@@ -81,8 +88,10 @@ private:
   struct PackedNames {
     std::string weight, scale, zeroPoint;
   };
+  PackedNames makePackedNames(const std::string &weight);
   /// By name of the stored weight, quantizer and whether the matrix is transposed.
   std::map<std::tuple<std::string, std::string, bool>, PackedNames> packedWeights;
+  std::map<std::pair<std::string, std::string>, PackedNames> packedTables;
   struct IntegerValue {
     nn::QuantizerOp quantizer;
     std::string name;
@@ -91,6 +100,9 @@ private:
   /// tensor that holds these.
   llvm::DenseMap<mlir::Value, IntegerValue> integerValues;
 };
+
+/// Zero points in their storage type; `zeroPoints` empty means zeros.
+Tensor makeZeroPoints(ElementType storage, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int32_t> zeroPoints);
 
 } // namespace nibble::onnx_export
 

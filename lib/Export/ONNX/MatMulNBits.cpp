@@ -1,8 +1,11 @@
-//===- MatMulNBits.cpp - products with weights in blocks --------------------===//
+//===- MatMulNBits.cpp - products and tables with weights in blocks ---------===//
 //
 // com.microsoft.MatMulNBits reads A [.., K] and a weight of uint8 [N, blocks, block_size * bits / 8]:
 // column n of the [K, N] matrix, cut into blocks along K, the last one padded, elements packed from the
 // low bits up. Elements are unsigned; without zero points these are 2^(bits - 1). Scales are [N, blocks].
+//
+// com.microsoft.GatherBlockQuantized reads rows of a table [N, K] with blocks along K: int4 or uint4 as they
+// are stored, whose zero points are 0 where absent, or uint8, whose zero points are then 128.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Export/ONNX/MatMulNBits.h"
@@ -19,13 +22,16 @@
 using namespace mlir;
 
 namespace nibble::onnx_export {
-namespace {
 
-/// Where the elements of a stored matrix are: [K, N], or [N, K] where `isTransposed`.
+/// Where the elements of a stored matrix are: [K, N], or [N, K] where `isTransposed`. Blocks run along K.
 struct BlockMatrix {
+  nn::DequantizeWeightOp weight;
+  nn::QuantizerOp quantizer;
   int64_t k, n, blockSize, blocks;
   unsigned bits;
   bool isTransposed, isSigned;
+  /// Whether zero points differ from the middle of the range.
+  bool hasZeroPoints;
 
   int64_t elementIndex(int64_t row, int64_t column) const { return isTransposed ? column * k + row : row * n + column; }
   int64_t blockIndex(int64_t block, int64_t column) const {
@@ -37,6 +43,8 @@ struct BlockMatrix {
     return offset() + (encoding.zeroPoints.empty() ? 0 : encoding.zeroPoints[blockIndex(block, column)]);
   }
 };
+
+namespace {
 
 /// Columns packed together, so that rows of a [K, N] matrix are read in runs.
 constexpr int64_t columnsPerTile = 64;
@@ -93,12 +101,24 @@ Tensor packZeroPoints(const BlockMatrix &matrix, const quant::Encoding &encoding
   return packed;
 }
 
+llvm::Expected<Tensor> readStored(nn::DequantizeWeightOp weight) { return nn::readConstant(weight.getInput()); }
+
+/// The table of 8-bit rows as unsigned integers.
+Tensor shiftTable(const BlockMatrix &matrix, const Tensor &stored) {
+  Tensor shifted = Tensor::allocate(ElementType::U8, stored.shape());
+  const auto *in = static_cast<const uint8_t *>(stored.raw());
+  for (int64_t i = 0; i < stored.elementCount(); ++i)
+    shifted.mutableData<uint8_t>()[i] = static_cast<uint8_t>(in[i] + matrix.offset());
+  return shifted;
+}
+
 /// The form of `op`'s weight, or why it has none.
-std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weight, const quant::Encoding &encoding,
-                                      std::string &reason) {
+std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weight, nn::QuantizerOp quantizer,
+                                      const quant::Encoding &encoding, std::string &reason) {
   auto type = cast<RankedTensorType>(weight.getType());
   auto gemm = dyn_cast<nn::GemmOp>(op);
-  bool isTransposed = gemm && gemm.getTransB();
+  auto gather = dyn_cast<nn::GatherOp>(op);
+  bool isTransposed = gather || (gemm && gemm.getTransB());
   unsigned bits = bitWidth(encoding.storage);
   int64_t kAxis = isTransposed ? 1 : 0;
   if (!weight.getInput().getDefiningOp<nn::ConstantOp>())
@@ -110,24 +130,37 @@ std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weig
   else if (!encoding.blockSize)
     reason = "its weight is not stored in blocks";
   else if (*encoding.axis != kAxis)
-    reason = "its weight has blocks along the axis that is not reduced";
+    reason = gather ? "its table has blocks along the axis that is indexed"
+                    : "its weight has blocks along the axis that is not reduced";
   else if (*encoding.blockSize < 16 || !llvm::isPowerOf2_64(static_cast<uint64_t>(*encoding.blockSize)))
     reason = "block size " + std::to_string(*encoding.blockSize) + " is not a power of two of at least 16";
   else if (gemm && (gemm.getTransA() || !gemm.getAlpha().isExactlyValue(1.0) || !gemm.getBeta().isExactlyValue(1.0)))
     reason = "its transA, alpha or beta is not the default";
+  else if (gather && gather.getAxis() != 0)
+    reason = "it gathers columns";
   if (!reason.empty())
     return std::nullopt;
   int64_t k = type.getDimSize(kAxis), n = type.getDimSize(1 - kAxis);
   bool isSigned = encoding.storage == ElementType::I4 || encoding.storage == ElementType::I8;
-  return BlockMatrix{k, n, *encoding.blockSize, llvm::divideCeilSigned(k, *encoding.blockSize), bits, isTransposed, isSigned};
+  int32_t middle = isSigned ? 0 : 1 << (bits - 1);
+  bool hasZeroPoints = encoding.zeroPoints.empty() ? middle != 0 : llvm::any_of(encoding.zeroPoints, [&](int32_t value) {
+    return value != middle;
+  });
+  return BlockMatrix{weight,   quantizer, k, n, *encoding.blockSize, llvm::divideCeilSigned(k, *encoding.blockSize), bits,
+                     isTransposed, isSigned, hasZeroPoints};
 }
 
 } // namespace
 
-llvm::Expected<bool> GraphBuilder::buildMatMulNBits(Operation *op, std::vector<std::string> *notes) {
-  if (!isa<nn::MatMulOp, nn::GemmOp>(op))
+GraphBuilder::PackedNames GraphBuilder::makePackedNames(const std::string &weight) {
+  return {names.makeUnique(weight + "/packed"), names.makeUnique(weight + "/scales"),
+          names.makeUnique(weight + "/zero_points")};
+}
+
+llvm::Expected<bool> GraphBuilder::buildWithPackedWeight(Operation *op, std::vector<std::string> *notes) {
+  if (!isa<nn::MatMulOp, nn::GemmOp, nn::GatherOp>(op))
     return false;
-  auto weight = op->getOperand(1).getDefiningOp<nn::DequantizeWeightOp>();
+  auto weight = op->getOperand(isa<nn::GatherOp>(op) ? 0 : 1).getDefiningOp<nn::DequantizeWeightOp>();
   if (!weight)
     return false;
   nn::QuantizerOp quantizer;
@@ -135,60 +168,57 @@ llvm::Expected<bool> GraphBuilder::buildMatMulNBits(Operation *op, std::vector<s
   if (!encoding)
     return encoding.takeError();
   std::string reason;
-  std::optional<BlockMatrix> plan = planMatrix(op, weight, *encoding, reason);
-  if (!plan) {
+  std::optional<BlockMatrix> matrix = planMatrix(op, weight, quantizer, *encoding, reason);
+  if (!matrix) {
     if (notes)
       notes->push_back("node '" + nn::nodeName(op) + "' keeps its weight in DequantizeLinear form: " + reason);
     return false;
   }
-  BlockMatrix matrix = *plan;
-  auto constant = weight.getInput().getDefiningOp<nn::ConstantOp>();
-  const std::string &weightName = names.of(weight.getInput());
-  bool hasZeroPoints = llvm::any_of(
-      encoding->zeroPoints, [&](int32_t zeroPoint) { return zeroPoint + matrix.offset() != 1 << (matrix.bits - 1); });
-  if (!hasZeroPoints && encoding->zeroPoints.empty() && !matrix.isSigned)
-    hasZeroPoints = true;
+  // The other operands may themselves be constants.
+  for (Value operand : op->getOperands())
+    if (operand != weight.getResult())
+      if (llvm::Error error = buildConstant(op, operand))
+        return std::move(error);
+  writer.requireMicrosoftOperators();
+  if (auto gather = dyn_cast<nn::GatherOp>(op)) {
+    if (llvm::Error error = buildGatherBlockQuantized(gather, *matrix))
+      return std::move(error);
+  } else if (llvm::Error error = buildMatMulNBits(op, *matrix)) {
+    return std::move(error);
+  }
+  return true;
+}
+
+llvm::Error GraphBuilder::buildMatMulNBits(Operation *op, BlockMatrix matrix) {
+  const std::string &weightName = names.of(matrix.weight.getInput());
+  nn::QuantizerOp quantizer = matrix.quantizer;
   // A tied weight is stored once.
   PackedNames &packed = packedWeights[{weightName, quantizer.getSymName().str(), matrix.isTransposed}];
   if (packed.weight.empty()) {
-    packed = {names.makeUnique(weightName + "/packed"), names.makeUnique(weightName + "/scales"),
-              names.makeUnique(weightName + "/zero_points")};
-    auto addLazily = [&](const std::string &name, ElementType type, Shape shape, auto make) {
-      writer.addInitializer({name, type, shape, [quantizer, make]() mutable -> llvm::Expected<Tensor> {
-                               llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
-                               if (!encoding)
-                                 return encoding.takeError();
-                               return make(*encoding);
-                             }});
-    };
-    addLazily(packed.weight, ElementType::U8, {matrix.n, matrix.blocks, matrix.blockSize * matrix.bits / 8},
-              [matrix, constant](const quant::Encoding &e) mutable -> llvm::Expected<Tensor> {
-                llvm::Expected<Tensor> stored = nn::readConstant(constant.getResult());
-                if (!stored)
-                  return stored.takeError();
-                return packWeights(matrix, e, *stored);
-              });
-    addLazily(packed.scale, ElementType::F32, {matrix.n, matrix.blocks},
-              [matrix](const quant::Encoding &e) -> llvm::Expected<Tensor> { return packScales(matrix, e); });
-    if (hasZeroPoints)
-      addLazily(packed.zeroPoint, ElementType::U8, {matrix.n, llvm::divideCeilSigned(matrix.blocks * matrix.bits, 8)},
-                [matrix](const quant::Encoding &e) -> llvm::Expected<Tensor> { return packZeroPoints(matrix, e); });
+    packed = makePackedNames(weightName);
+    Shape packedShape = {matrix.n, matrix.blocks, matrix.blockSize * matrix.bits / 8};
+    addFromEncoding(packed.weight, ElementType::U8, packedShape, quantizer,
+                    [matrix](const quant::Encoding &encoding) -> llvm::Expected<Tensor> {
+                      llvm::Expected<Tensor> stored = readStored(matrix.weight);
+                      if (!stored)
+                        return stored.takeError();
+                      return packWeights(matrix, encoding, *stored);
+                    });
+    addFromEncoding(packed.scale, ElementType::F32, {matrix.n, matrix.blocks}, quantizer,
+                    [matrix](const quant::Encoding &encoding) { return packScales(matrix, encoding); });
+    if (matrix.hasZeroPoints)
+      addFromEncoding(packed.zeroPoint, ElementType::U8,
+                      {matrix.n, llvm::divideCeilSigned(matrix.blocks * matrix.bits, 8)}, quantizer,
+                      [matrix](const quant::Encoding &encoding) { return packZeroPoints(matrix, encoding); });
   }
-
-  // The operands of gemm's addend and of the left side may themselves be constants.
   Value addend = isa<nn::GemmOp>(op) ? cast<nn::GemmOp>(op).getC() : Value();
-  for (Value operand : {op->getOperand(0), addend})
-    if (operand)
-      if (llvm::Error error = buildConstant(op, operand))
-        return std::move(error);
   const std::string &output = names.of(op->getResult(0));
   std::string product = addend ? names.makeUnique(output + "/product") : output;
   llvm::SmallVector<std::string> inputs = {names.of(op->getOperand(0)), packed.weight, packed.scale};
-  if (hasZeroPoints)
+  if (matrix.hasZeroPoints)
     inputs.push_back(packed.zeroPoint);
   onnx::NodeProto &node = addNode(nn::nodeName(op), "MatMulNBits", inputs, product);
   node.set_domain("com.microsoft");
-  writer.requireMicrosoftOperators();
   addAttribute(node, "K", matrix.k);
   addAttribute(node, "N", matrix.n);
   addAttribute(node, "bits", static_cast<int64_t>(matrix.bits));
@@ -199,7 +229,52 @@ llvm::Expected<bool> GraphBuilder::buildMatMulNBits(Operation *op, std::vector<s
     addNode(nn::nodeName(op) + "/add", "Add", {product, names.of(addend)}, output);
     addValueInfo(output, cast<RankedTensorType>(type).getElementType(), type);
   }
-  return true;
+  return llvm::Error::success();
+}
+
+llvm::Error GraphBuilder::buildGatherBlockQuantized(nn::GatherOp op, BlockMatrix matrix) {
+  auto storedType = cast<RankedTensorType>(matrix.weight.getInput().getType());
+  nn::QuantizerOp quantizer = matrix.quantizer;
+  ElementType storage = matrix.bits == 8 ? ElementType::U8 : *nn::toElementType(storedType.getElementType());
+  // Stored zero points are what 4-bit tables take as they are; zero is their default, and 128 that of uint8.
+  bool hasZeroPoints = matrix.hasZeroPoints || storage == ElementType::U4;
+  const std::string &weightName = names.of(matrix.weight.getInput());
+  PackedNames &packed = packedTables[{weightName, quantizer.getSymName().str()}];
+  if (packed.weight.empty()) {
+    packed = makePackedNames(weightName);
+    addFromEncoding(packed.weight, storage, Shape(storedType.getShape()), quantizer,
+                    [matrix](const quant::Encoding &) -> llvm::Expected<Tensor> {
+                      llvm::Expected<Tensor> stored = readStored(matrix.weight);
+                      if (!stored || matrix.bits == 4)
+                        return stored;
+                      return shiftTable(matrix, *stored);
+                    });
+    Shape blockShape = {matrix.n, matrix.blocks};
+    addFromEncoding(packed.scale, ElementType::F32, blockShape, quantizer, [matrix](const quant::Encoding &encoding) {
+      return packScales(matrix, encoding);
+    });
+    if (hasZeroPoints)
+      addFromEncoding(packed.zeroPoint, storage, blockShape, quantizer,
+                      [matrix, storage, blockShape](const quant::Encoding &encoding) {
+                        std::vector<int32_t> zeroPoints = encoding.zeroPoints;
+                        zeroPoints.resize(static_cast<size_t>(elementCount(blockShape)));
+                        for (int32_t &zeroPoint : zeroPoints)
+                          zeroPoint += matrix.bits == 8 ? matrix.offset() : 0;
+                        return makeZeroPoints(storage, blockShape, zeroPoints);
+                      });
+  }
+  llvm::SmallVector<std::string> inputs = {packed.weight, names.of(op.getIndices()), packed.scale};
+  if (hasZeroPoints)
+    inputs.push_back(packed.zeroPoint);
+  const std::string &output = names.of(op.getResult());
+  onnx::NodeProto &node = addNode(nn::nodeName(op), "GatherBlockQuantized", inputs, output);
+  node.set_domain("com.microsoft");
+  addAttribute(node, "gather_axis", 0);
+  addAttribute(node, "quantize_axis", 1);
+  addAttribute(node, "block_size", matrix.blockSize);
+  addAttribute(node, "bits", static_cast<int64_t>(matrix.bits));
+  addValueInfo(output, cast<RankedTensorType>(op.getType()).getElementType(), op.getType());
+  return llvm::Error::success();
 }
 
 llvm::Error exportMatMulNBits(ModuleOp module, llvm::StringRef path, const MatMulNBitsOptions &options,

@@ -16,8 +16,9 @@ struct MatMulNBitsOptions {
 
 /// Writes a weight-only module: nn.matmul and nn.gemm whose weight is stored in blocks of 4 or 8 bits along
 /// the reduced axis, with a block size that is a power of two and at least 16, become
-/// com.microsoft.MatMulNBits; other stored weights become DequantizeLinear in front of a float operator.
-/// `notes`, if given, receives one line per product that could not become MatMulNBits, with the reason.
+/// com.microsoft.MatMulNBits, and nn.gather from a table with such blocks in its rows GatherBlockQuantized;
+/// other stored weights become DequantizeLinear in front of a float operator. `notes`, if given, receives one
+/// line per product or gather for which that is so, with the reason.
 /// Written atomically. Errors: IO, Unsupported, BadInput.
 llvm::Error exportMatMulNBits(mlir::ModuleOp module, llvm::StringRef path, const MatMulNBitsOptions &options,
                               std::vector<std::string> *notes = nullptr);

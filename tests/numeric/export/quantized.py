@@ -278,6 +278,26 @@ class MatMulNBits(unittest.TestCase):
         for optimize in (False, True):
             closeTo(self, run(contents, {"x": value}, optimize)[0], wanted, 0)
 
+    def testTables(self):
+        index = np.array([[3, 0], [49, 3]])
+        for storage in ("int4", "uint4", "int8", "uint8"):
+            for zeros in (False, True):
+                with self.subTest(storage=storage, zeros=zeros):
+                    low, high = programs.RANGE[storage]
+                    stored = self.random.integers(low, high + 1, size=(50, 64))
+                    scale = self.random.uniform(0.5, 1.5, size=(50, 2)).astype(np.float32)
+                    zero = self.random.integers(low, high + 1, size=(50, 2)) if zeros else None
+                    p = Program()
+                    ids = p.input("ids", index.shape, "int64")
+                    p.quantizer("w_q", storage, scale, zero, axis=1, block_size=32)
+                    p.op("y", "gather", [p.weight("w", stored, storage, "w_q"), ids], [2, 2, 64])
+                    model, contents, lines = export(p, "y", form="matmulnbits")
+                    self.assertEqual(lines, [])
+                    self.assertEqual([node.op_type for node in model.graph.node], ["GatherBlockQuantized"])
+                    real = stored - (np.repeat(zero, 32, axis=1) if zeros else 0)
+                    wanted = (real * np.repeat(scale, 32, axis=1)).astype(np.float32)[index]
+                    np.testing.assert_array_equal(run(contents, {"ids": index})[0], wanted)
+
     def testOthersStay(self):
         p = Program()
         x = p.input("x", [3, 48])
