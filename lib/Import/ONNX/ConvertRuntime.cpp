@@ -187,6 +187,61 @@ void matMulNBits(NodeBuilder &b) {
   b.setOutput(0, b.make<nn::MatMulOp>(b.operand(0), transposed));
 }
 
+/// Rows of a table that is stored in blocks along its rows. Zero points that are absent are 0 for 4-bit types
+/// and 128 for uint8.
+void gatherBlockQuantized(NodeBuilder &b) {
+  Value table = b.operand(0), scales = b.operand(2), zeroPoints = b.operand(3);
+  for (Value value : {table, scales, zeroPoints})
+    if (value && !value.getDefiningOp<nn::ConstantOp>())
+      return b.unsupported("table, scales and zero points must be constant");
+  auto type = cast<RankedTensorType>(table.getType());
+  int64_t quantizeAxis = b.integer("quantize_axis", 1), blockSize = b.integer("block_size", 128);
+  ElementType storage = *nn::toElementType(type.getElementType());
+  if (type.getRank() != 2 || b.integer("gather_axis", 0) != 0 || (quantizeAxis != 1 && quantizeAxis != -1))
+    return b.unsupported("only rows of a table of rank 2 with blocks along the rows are supported");
+  if (static_cast<int64_t>(bitWidth(storage)) != b.integer("bits", 4))
+    return b.unsupported("a table of " + name(storage) + " with " + llvm::Twine(b.integer("bits", 4)) +
+                             " bits is not supported",
+                         "store 4-bit tables as int4 or uint4");
+  if (blockSize < 16 || !llvm::isPowerOf2_64(static_cast<uint64_t>(blockSize)))
+    return b.invalid("block_size must be a power of 2 of at least 16, but is " + llvm::Twine(blockSize));
+  int64_t count = type.getDimSize(0) * ((type.getDimSize(1) + blockSize - 1) / blockSize);
+  auto elements = [](Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); };
+  if (elements(scales) != count || (zeroPoints && elements(zeroPoints) != count))
+    return b.invalid("the sizes of scales and zero points do not fit the table and block_size = " +
+                     llvm::Twine(blockSize));
+  llvm::Expected<Tensor> scaleTensor = nn::readConstant(scales);
+  if (!scaleTensor)
+    return b.fail(scaleTensor.takeError());
+  if (scaleTensor->elementType() != ElementType::F32)
+    return b.unsupported("scales must be float32, but are " + name(scaleTensor->elementType()));
+  quant::Encoding encoding;
+  encoding.storage = storage;
+  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(storage);
+  encoding.symmetric = !zeroPoints && storage != ElementType::U4;
+  encoding.axis = 1;
+  encoding.blockSize = blockSize;
+  llvm::append_range(encoding.scales, scaleTensor->values<float>());
+  if (llvm::any_of(encoding.scales, [](float scale) { return !std::isnormal(scale) || scale < 0; }))
+    return b.unsupported("a scale is not a positive number", "quantize the float model with scales that are positive");
+  encoding.zeroPoints.assign(static_cast<size_t>(count), storage == ElementType::U8 ? 128 : 0);
+  if (zeroPoints) {
+    llvm::Expected<Tensor> values = nn::readConstant(zeroPoints);
+    if (!values)
+      return b.fail(values.takeError());
+    llvm::copy(values->valuesAsInt64(), encoding.zeroPoints.begin());
+  }
+  llvm::Expected<nn::QuantizerOp> quantizer =
+      nn::createQuantizer(b.module(), b.node().input(0) + "/quantizer", encoding);
+  if (!quantizer)
+    return b.fail(quantizer.takeError());
+  quantizer->setFixed(true);
+  quantizer->setOrigin("GatherBlockQuantized");
+  Value real = b.makeStep<nn::DequantizeWeightOp>("table", table,
+                                                  FlatSymbolRefAttr::get(b.context(), quantizer->getSymName()));
+  b.setOutput(0, b.make<nn::GatherOp>(real, b.operand(1), i64(b, 0)));
+}
+
 void quickGelu(NodeBuilder &b) {
   b.setOutput(0, b.make<nn::QuickGeluOp>(b.operand(0), f32(b, b.number("alpha", 1.702f))));
 }
@@ -234,6 +289,7 @@ void addRuntimeConversions(ConversionTable &table) {
   table["com.microsoft::GroupQueryAttention"] = groupQueryAttention;
   table["com.microsoft::RotaryEmbedding"] = rotaryEmbedding;
   table["com.microsoft::MatMulNBits"] = matMulNBits;
+  table["com.microsoft::GatherBlockQuantized"] = gatherBlockQuantized;
   table["com.microsoft::QuickGelu"] = quickGelu;
   table["com.microsoft::Gelu"] = gelu;
   table["com.microsoft::BiasGelu"] = gelu;

@@ -24,7 +24,8 @@ struct AttributeRule {
 constexpr auto I = AttributeProto::INT;
 constexpr auto F = AttributeProto::FLOAT;
 
-/// Type variables: T float types, M int32, N integers of any width, B bytes, Z zero points.
+/// Type variables: T float types, M int32, N integers of any width, B bytes, Z zero points,
+/// Q stored tables.
 void add(const char *domain, const char *name, std::initializer_list<Parameter> inputs,
          std::initializer_list<Parameter> outputs, std::initializer_list<AttributeRule> attributes) {
   OpSchema schema(name, __FILE__, __LINE__);
@@ -50,6 +51,7 @@ void add(const char *domain, const char *name, std::initializer_list<Parameter> 
       {"P", {"tensor(int64)"}},
       {"B", {"tensor(uint8)"}},
       {"S", {"tensor(float)"}},
+      {"Q", {"tensor(int4)", "tensor(uint4)", "tensor(uint8)"}},
       {"Z", {"tensor(uint8)", "tensor(float)", "tensor(float16)", "tensor(bfloat16)"}}};
   for (const std::string &variable : used)
     schema.TypeConstraint(variable, types.at(variable), "");
@@ -112,6 +114,9 @@ void addAll() {
        {"bias", "T", true}},
       {{"Y", "T"}},
       {{"K", I, true}, {"N", I, true}, {"bits", I}, {"block_size", I, true}, {"accuracy_level", I}, {"weight_prepacked", I}});
+  add(ms, "GatherBlockQuantized",
+      {{"data", "Q"}, {"indices", "N"}, {"scales", "T"}, {"zero_points", "Q", true}}, {{"output", "T"}},
+      {{"gather_axis", I}, {"quantize_axis", I}, {"block_size", I}, {"bits", I}});
   add(ms, "QuickGelu", {{"X", "T"}}, {{"Y", "T"}}, {{"alpha", F}});
   add(ms, "Gelu", {{"X", "T"}}, {{"Y", "T"}}, {});
   add(ms, "FastGelu", {{"X", "T"}, {"bias", "T", true}}, {{"Y", "T"}}, {});

@@ -129,6 +129,19 @@ def export(program, results, form="qdq", arguments=()):
     return model, contents, done.stdout.splitlines()
 
 
+def reexport(contents):
+    """The QDQ form of a model that was imported."""
+    tool = pathlib.Path(os.environ["NIBBLE_BIN"]) / "export-tool"
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = pathlib.Path(folder) / "in.onnx", pathlib.Path(folder) / "out.onnx"
+        source.write_bytes(contents)
+        done = subprocess.run([tool, source, target, "qdq"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        checkModel(onnx.load(str(target)))
+        return target.read_bytes()
+
+
 def checkModel(model):
     """ONNX's checker and strict shape inference, except for operators that only ONNX Runtime knows."""
     if any(node.op_type == "SimplifiedLayerNormalization" for node in model.graph.node):

@@ -10,7 +10,7 @@ import onnx.helper as helper
 import onnx.numpy_helper
 
 import programs
-from programs import Program, export, fakeQuantize, quantize, run
+from programs import Program, export, fakeQuantize, quantize, reexport, run
 
 SEED = 20240613
 
@@ -277,6 +277,7 @@ class MatMulNBits(unittest.TestCase):
         wanted = value.astype(np.float64) @ (real.T if axis else real) + bias
         for optimize in (False, True):
             closeTo(self, run(contents, {"x": value}, optimize)[0], wanted, 0)
+        closeTo(self, run(reexport(contents), {"x": value})[0], wanted, 0)
 
     def testTables(self):
         index = np.array([[3, 0], [49, 3]])
@@ -297,6 +298,7 @@ class MatMulNBits(unittest.TestCase):
                     real = stored - (np.repeat(zero, 32, axis=1) if zeros else 0)
                     wanted = (real * np.repeat(scale, 32, axis=1)).astype(np.float32)[index]
                     np.testing.assert_array_equal(run(contents, {"ids": index})[0], wanted)
+                    np.testing.assert_array_equal(run(reexport(contents), {"ids": index})[0], wanted)
 
     def testOthersStay(self):
         p = Program()
