@@ -18,7 +18,9 @@ namespace nibble::runtime {
 /// Called with every value as soon as it is computed, in program order, on the calling thread:
 /// function arguments first, then results of operations (also those inside nn.block). The tensor
 /// is only valid during the call unless copied (copies share storage, which the program will not
-/// reuse while a copy lives).
+/// reuse while a copy lives). Values that depend on constants alone are computed when the program is
+/// made and are not shown; neither are the arguments and results of nn.block, which are other names of
+/// values that are shown.
 class ExecutionObserver {
 public:
   virtual ~ExecutionObserver() = default;

@@ -1,0 +1,78 @@
+//===- Dnnl.h - oneDNN inside a tile ---------------------------------------===//
+//
+// oneDNN is called from inside parallelFor tiles, one thread per call. Primitives use
+// scratch memory of the calling thread, so one primitive may run in several tiles.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NIBBLE_RUNTIME_FLOAT_DNNL_H
+#define NIBBLE_RUNTIME_FLOAT_DNNL_H
+
+#include "lib/Support/Error.h"
+#include "llvm/ADT/SmallVector.h"
+#include <dnnl.hpp>
+#include <memory>
+#include <optional>
+
+namespace nibble::runtime {
+
+const dnnl::engine &dnnlEngine();
+/// Attributes that every primitive is made with.
+dnnl::primitive_attr dnnlAttributes();
+/// Uninitialized memory of the calling thread, valid until the next call with the same `slot` (0..3).
+void *threadScratch(unsigned slot, size_t bytes);
+
+/// One primitive with the types of its arguments.
+struct DnnlPrimitive {
+  dnnl::primitive primitive;
+  size_t scratchBytes = 0;
+  dnnl::memory::desc source, weights, bias, target;
+  bool hasBias = false;
+
+  template <class Description>
+  static DnnlPrimitive make(const Description &description, bool hasBias);
+  /// Runs on the calling thread. Throws dnnl::error.
+  void run(const void *sourceData, const void *weightData, const void *biasData, void *targetData) const;
+};
+
+/// Bytes in a layout that oneDNN chose.
+struct PackedWeights {
+  dnnl::memory::desc description;
+  std::shared_ptr<void> data;
+};
+/// Reorders `data`, described by `plain`, into `packed`. Throws dnnl::error.
+PackedWeights packWeights(const dnnl::memory::desc &plain, const void *data, const dnnl::memory::desc &packed);
+
+/// row-major C[rows, columns] = alpha * op(A) op(B) + beta * C on the calling thread; a transposed
+/// operand is stored [inner, rows] or [columns, inner]. Leading dimensions are in elements.
+void multiplyMatrices(bool transposeA, bool transposeB, int64_t rows, int64_t columns, int64_t inner, float alpha,
+                      const float *a, int64_t leadingA, const float *b, int64_t leadingB, float beta, float *c,
+                      int64_t leadingC);
+
+/// Calls `body`, which may throw dnnl::error, and turns that into an Internal error about `what`.
+template <class Body>
+llvm::Error catchDnnl(const llvm::Twine &what, Body &&body) {
+  try {
+    body();
+    return llvm::Error::success();
+  } catch (const dnnl::error &error) {
+    return makeError(ErrorKind::Internal, "oneDNN fails in " + what + ": " + error.what());
+  }
+}
+
+template <class Description>
+DnnlPrimitive DnnlPrimitive::make(const Description &description, bool hasBias) {
+  DnnlPrimitive result;
+  result.scratchBytes = description.scratchpad_desc().get_size();
+  result.source = description.src_desc();
+  result.weights = description.weights_desc();
+  result.target = description.dst_desc();
+  result.hasBias = hasBias;
+  if (hasBias)
+    result.bias = description.query_md(dnnl::query::weights_md, 1);
+  result.primitive = dnnl::primitive(description.get());
+  return result;
+}
+
+} // namespace nibble::runtime
+
+#endif
