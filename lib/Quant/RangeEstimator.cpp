@@ -172,6 +172,19 @@ Range estimateEntropy(const TensorStatistics &statistics, const RangeOptions &op
           static_cast<float>(std::min<double>(extremes.max, threshold))};
 }
 
+/// Gives a per-tensor encoding another scale that still covers values down to `min`.
+void setScale(Encoding &encoding, float scale, float min) {
+  encoding.scales[0] = scale;
+  if (encoding.symmetric)
+    return;
+  double zeroPoint = std::nearbyint(static_cast<double>(encoding.quantMin) -
+                                    std::min(0.0, static_cast<double>(min)) / static_cast<double>(scale));
+  encoding.zeroPoints.clear();
+  if (zeroPoint != 0)
+    encoding.zeroPoints = {static_cast<int32_t>(std::clamp(zeroPoint, static_cast<double>(encoding.quantMin),
+                                                           static_cast<double>(encoding.quantMax)))};
+}
+
 } // namespace
 
 llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
@@ -206,14 +219,33 @@ Encoding makeActivationEncoding(const TensorStatistics &statistics, const Range 
   if (!statistics.allIntegers || scale > 1 || range.min != statistics.min || range.max != statistics.max)
     return encoding;
   // The next power of two at or above the scale still covers the range, and 1 is a multiple of it.
-  float exact = std::ldexp(1.0f, static_cast<int>(std::ceil(std::log2(scale))));
-  encoding.scales[0] = exact;
-  if (!options.symmetric) {
-    double zeroPoint = static_cast<double>(encoding.quantMin) - std::min(0.0, static_cast<double>(range.min)) / exact;
-    encoding.zeroPoints = {static_cast<int32_t>(std::nearbyint(zeroPoint))};
-    if (encoding.zeroPoints[0] == 0)
-      encoding.zeroPoints.clear();
+  setScale(encoding, std::ldexp(1.0f, static_cast<int>(std::ceil(std::log2(scale)))), range.min);
+  return encoding;
+}
+
+Encoding makeConstantEncoding(const Tensor &constant, ElementType storage, bool symmetric) {
+  llvm::ArrayRef<float> values = constant.values<float>();
+  float min = 0, max = 0, single = 0;
+  bool isSingle = true;
+  for (float value : values) {
+    min = std::min(min, value);
+    max = std::max(max, value);
+    isSingle &= value == 0 || single == 0 || value == single;
+    single = value != 0 ? value : single;
   }
+  Encoding encoding = makeTensorEncoding(storage, symmetric, min, max);
+  if (single == 0)
+    return encoding;
+  if (isSingle) {
+    // A quarter of the range is a power of two, which divides the number without rounding.
+    float quarter = static_cast<float>(int64_t(1) << (bitWidth(storage) - 2));
+    if (float exact = std::abs(single) / quarter; std::isnormal(exact))
+      setScale(encoding, exact, min);
+    return encoding;
+  }
+  float power = std::ldexp(1.0f, static_cast<int>(std::ceil(std::log2(encoding.scales[0]))));
+  if (std::isnormal(power) && llvm::all_of(values, [&](float v) { return v / power == std::nearbyint(v / power); }))
+    setScale(encoding, power, min);
   return encoding;
 }
 

@@ -37,6 +37,11 @@ llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const Ra
 /// storage has room for them, the scale is a power of two up to 1, so that they are represented exactly.
 Encoding makeActivationEncoding(const TensorStatistics &statistics, const Range &range, const RangeOptions &options);
 
+/// The encoding of a constant that is stored like an activation. Constants whose values are all one number or
+/// zero, or all multiples of a power of two that the storage has room for, are represented exactly; others
+/// cover their extremes. Values are finite.
+Encoding makeConstantEncoding(const Tensor &constant, ElementType storage, bool symmetric);
+
 } // namespace nibble::quant
 
 #endif

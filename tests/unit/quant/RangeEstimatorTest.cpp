@@ -138,6 +138,22 @@ TEST(RangeEstimator, IntegersAreRepresentedExactlyWhereTheyFit) {
   EXPECT_NEAR(makeActivationEncoding(statistics, {0, 999}, options).scales[0], 999.0 / 255, 1e-4);
 }
 
+TEST(RangeEstimator, ConstantsAreExactWhereTheyCanBe) {
+  std::vector<std::vector<float>> exact = {{0.1f}, {-0.7f}, {0, -30, 0}, {0.37f, 0, 0.37f}, {0, 1, 2, 7}, {-3, 5}, {0},
+                                           {0.25f, -1.75f}};
+  for (ElementType storage : {ElementType::U8, ElementType::I8, ElementType::U16, ElementType::I16})
+    for (bool symmetric : {false, true})
+      for (const std::vector<float> &values : exact) {
+        Tensor constant = Tensor::fromValues<float>({static_cast<int64_t>(values.size())}, values);
+        Encoding encoding = makeConstantEncoding(constant, storage, symmetric);
+        Tensor fake = Tensor::allocate(ElementType::F32, constant.shape());
+        fakeQuantize(constant, encoding, fake);
+        EXPECT_EQ(fake.values<float>(), constant.values<float>()) << values[0] << " " << name(storage).str();
+      }
+  Encoding rounded = makeConstantEncoding(Tensor::fromValues<float>({2}, {0.3f, 1.7f}), ElementType::U8, false);
+  EXPECT_FLOAT_EQ(rounded.scales[0], 1.7f / 255);
+}
+
 TEST(RangeEstimator, MistakesAreNamed) {
   TensorStatistics statistics = makeStatistics({-2, 0, 4});
   RangeOptions options;

@@ -1,0 +1,324 @@
+//===- AssignEncodings.cpp - an encoding for every quantizer ------------------===//
+//
+// The recipe says how many bits, the target says in which form. An operator computes at the width of its
+// result: an operand of another width is converted at the edge (a second fake_quant, which is a
+// DequantizeLinear and a QuantizeLinear in the export), and so is the right operand of a product of two
+// activations that the target computes well only with a narrow one. What the target cannot execute or
+// computes wrongly is refused here, before any number is rounded.
+//
+//===----------------------------------------------------------------------===//
+#include "lib/Dialect/NN/Names.h"
+#include "lib/Dialect/NN/Quantizers.h"
+#include "passes/Assign/LegalityCheck.h"
+#include "passes/Assign/PassInputs.h"
+#include "passes/Assign/RecipeResolver.h"
+#include "passes/Calibrate/QuantizationRules.h"
+#include "passes/Passes.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+
+namespace nibble {
+
+#define GEN_PASS_DEF_ASSIGNENCODINGSPASS
+#include "passes/Passes.h.inc"
+
+namespace {
+
+using Granularity = WeightSettings::Granularity;
+
+quant::Encoding makeUncalibrated(ElementType storage, bool symmetric) {
+  quant::Encoding encoding;
+  encoding.storage = storage;
+  encoding.symmetric = symmetric;
+  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(storage);
+  return encoding;
+}
+
+class Assigner {
+public:
+  Assigner(ModuleOp module, const Recipe &recipe, const Target &target, QuantizerUses uses,
+           std::vector<QuantizerSettings> settings)
+      : module(module), recipe(recipe), target(target), uses(std::move(uses)), settings(std::move(settings)) {}
+
+  /// Activations first: constants, weights and biases follow the operators that read them.
+  LogicalResult assignStorage() {
+    for (StringRef role : {"activation", "constant", "weight", "bias"})
+      for (size_t i = 0; i < uses.list.size(); ++i)
+        if (uses.list[i].role() == role && failed(assign(uses.list[i], settings[i])))
+          return failure();
+    return success();
+  }
+
+  LogicalResult insertConversions() {
+    SmallVector<Operation *> ops;
+    module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isComputing(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops)
+      if (failed(convertOperandWidths(op)) || failed(narrowProduct(op)))
+        return failure();
+    return success();
+  }
+
+  void eraseFloatEdges() {
+    for (QuantizerUse &use : uses.list) {
+      if (!isFloat.contains(use.quantizer))
+        continue;
+      for (nn::FakeQuantOp op : use.fakeQuants) {
+        op.getResult().replaceAllUsesWith(op.getInput());
+        op.erase();
+      }
+      use.quantizer.erase();
+      ++numFloat;
+    }
+  }
+
+  unsigned numConversions = 0, numFloat = 0;
+
+private:
+  /// An operator that computes numbers, in contrast to structure and moves.
+  static bool isComputing(Operation *op) {
+    if (!isa_and_present<nn::NNDialect>(op->getDialect()) ||
+        isa<nn::ConstantOp, nn::BlockOp, nn::YieldOp, nn::QuantizerOp, nn::FakeQuantOp, nn::DequantizeWeightOp>(op))
+      return false;
+    return op->getNumResults() == 0 || !getMovedOperand(op->getResult(0));
+  }
+
+  LogicalResult write(nn::QuantizerOp quantizer, const quant::Encoding &encoding) {
+    if (llvm::Error error = nn::writeEncoding(quantizer, encoding))
+      return quantizer.emitError(llvm::toString(std::move(error)));
+    return success();
+  }
+
+  LogicalResult assign(QuantizerUse &use, const QuantizerSettings &wanted) {
+    if (use.role() == "activation")
+      return assignWidth(use, wanted.activations.bits.value_or(0), wanted.activations.symmetric.value_or(false));
+    if (use.role() == "constant")
+      return assignWidth(use, widthOfReaders(use), wanted.activations.symmetric.value_or(false));
+    return use.role() == "weight" ? assignWeight(use, wanted) : assignBias(use);
+  }
+
+  LogicalResult assignWidth(QuantizerUse &use, unsigned bits, bool symmetric) {
+    if (bits == 0) {
+      isFloat.insert(use.quantizer);
+      return success();
+    }
+    ElementType storage = bits == 8 ? target.unsignedActivations ? ElementType::U8 : ElementType::I8
+                                    : target.unsignedActivations ? ElementType::U16 : ElementType::I16;
+    return write(use.quantizer, makeUncalibrated(storage, symmetric || (bits == 16 && target.symmetricInt16)));
+  }
+
+  /// Bits of the values that an operator computes; 0 where they are float.
+  unsigned widthOf(Operation *op) {
+    for (OpResult result : op->getResults())
+      if (QuantizerUse *use = findResult(result))
+        return isFloat.contains(use->quantizer)
+                   ? 0
+                   : use->quantizer.getStorage().getIntOrFloatBitWidth();
+    return 0;
+  }
+
+  /// The quantizer behind the result of an operator.
+  QuantizerUse *findResult(Value result) {
+    for (Operation *user : result.getUsers())
+      if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
+        return uses.find(fakeQuant.getResult());
+    return nullptr;
+  }
+
+  /// A constant has the width of what is computed with it; the recipe's where that is not a number.
+  unsigned widthOfReaders(QuantizerUse &use) {
+    for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
+      for (Operation *user : fakeQuant->getUsers())
+        if (isComputing(user) && llvm::any_of(user->getResultTypes(), isFloatTensor))
+          return widthOf(user);
+    return recipe.activations.bits.value_or(0);
+  }
+
+  LogicalResult assignWeight(QuantizerUse &use, const QuantizerSettings &wanted) {
+    const WeightSettings &weights = wanted.weights;
+    unsigned bits = weights.bits.value_or(0);
+    if (bits == 0) {
+      isFloat.insert(use.quantizer);
+      return success();
+    }
+    OpOperand &reader = *use.fakeQuants.front()->use_begin();
+    OperandRole role = getOperandRole(reader);
+    bool symmetric = weights.symmetric.value_or(true);
+    ElementType storage = bits == 4   ? symmetric ? ElementType::I4 : ElementType::U4
+                          : bits == 8 ? symmetric ? ElementType::I8 : ElementType::U8
+                                      : symmetric ? ElementType::I16 : ElementType::U16;
+    quant::Encoding encoding = makeUncalibrated(storage, symmetric);
+    Granularity granularity = weights.granularity.value_or(Granularity::Channel);
+    bool isBlocked = granularity == Granularity::Group || granularity == Granularity::LPBQ;
+    if (isBlocked && !role.inputAxis)
+      return refuse(reader.getOwner(), wanted, "its weight has no axis of inputs to cut into groups");
+    if (granularity == Granularity::Channel)
+      encoding.axis = role.channelAxis;
+    if (isBlocked) {
+      encoding.axis = role.inputAxis;
+      encoding.blockSize = weights.groupSize.value_or(32);
+    }
+    if (granularity == Granularity::LPBQ) {
+      if (bits != 4 || !symmetric)
+        return refuse(reader.getOwner(), wanted, "lpbq is a form of symmetric 4-bit weights");
+      if (!role.channelAxis || role.isTable)
+        return refuse(reader.getOwner(), wanted, "its weight has no axis of output channels for the scales of lpbq");
+      encoding.kind = quant::EncodingKind::LPBQ;
+      encoding.channelAxis = role.channelAxis;
+    }
+    return write(use.quantizer, encoding);
+  }
+
+  LogicalResult refuse(Operation *op, const QuantizerSettings &wanted, const Twine &reason) {
+    InFlightDiagnostic diagnostic = op->emitError("node '") << nn::nodeName(op) << "': " << reason;
+    if (std::string place = toString(wanted.bitsPosition); !place.empty())
+      diagnostic.attachNote() << "asked for at " << place;
+    return diagnostic;
+  }
+
+  /// A bias is stored in steps of input scale times weight scale, so it needs both, and one of the latter
+  /// per output channel at most.
+  LogicalResult assignBias(QuantizerUse &use) {
+    Operation *layer = *use.fakeQuants.front()->getUsers().begin();
+    QuantizerUse *input = uses.find(layer->getOperand(0)), *weight = uses.find(layer->getOperand(1));
+    auto isInteger = [&](QuantizerUse *other) { return other && !isFloat.contains(other->quantizer); };
+    if (!isInteger(input) || !isInteger(weight)) {
+      isFloat.insert(use.quantizer);
+      return success();
+    }
+    if (weight->quantizer.getBlockSize()) {
+      InFlightDiagnostic diagnostic = layer->emitError("node '")
+                                      << nn::nodeName(layer)
+                                      << "': a bias needs one weight scale per output channel, but its weight is "
+                                         "stored in blocks";
+      diagnostic.attachNote() << "give the node 'granularity: channel', or export the model with the bias as an addition";
+      return diagnostic;
+    }
+    quant::Encoding encoding = makeUncalibrated(ElementType::I32, /*symmetric=*/true);
+    if (weight->quantizer.getAxis())
+      encoding.axis = 0;
+    return write(use.quantizer, encoding);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Conversions
+  //===--------------------------------------------------------------------===//
+
+  /// `operand` rounded to another encoding. Readers in one block share the conversion.
+  LogicalResult convert(OpOperand &operand, QuantizerUse &from, ElementType storage, bool symmetric) {
+    auto key = std::make_tuple(operand.get().getAsOpaquePointer(), static_cast<int>(storage), symmetric);
+    Value &converted = conversions[key];
+    if (!converted) {
+      std::string tensor = nn::tensorName(operand.get()), name = tensor + "/" + nibble::name(storage).str();
+      llvm::Expected<nn::QuantizerOp> quantizer = nn::createQuantizer(module, name, makeUncalibrated(storage, symmetric));
+      if (!quantizer)
+        return operand.getOwner()->emitError(llvm::toString(quantizer.takeError()));
+      quantizer->setRole(StringRef("activation"));
+      if (std::optional<StringRef> source = from.quantizer.getTensor())
+        quantizer->setTensor(*source);
+      if (from.quantizer.getFixed()) {
+        quantizer->setFixed(true);
+        quantizer->setOriginAttr(from.quantizer.getOriginAttr());
+      }
+      OpBuilder before(operand.getOwner());
+      Location location = nn::makeLocation(module.getContext(), nn::nodeName(operand.getOwner()) + "/convert", {name});
+      converted = nn::FakeQuantOp::create(before, location, operand.get().getType(), operand.get(),
+                                          FlatSymbolRefAttr::get(quantizer->getSymNameAttr()));
+      ++numConversions;
+    }
+    operand.set(converted);
+    return success();
+  }
+
+  LogicalResult convertOperandWidths(Operation *op) {
+    unsigned width = widthOf(op);
+    if (width == 0)
+      return success();
+    for (OpOperand &operand : op->getOpOperands()) {
+      QuantizerUse *use = uses.find(operand.get());
+      if (!use || !use->isActivation() || isFloat.contains(use->quantizer) ||
+          getOperandRole(operand).kind != OperandRole::Kind::Value)
+        continue;
+      auto storage = cast<IntegerType>(use->quantizer.getStorage());
+      if (storage.getWidth() == width)
+        continue;
+      bool isUnsigned = storage.isUnsigned();
+      ElementType converted = width == 8 ? isUnsigned ? ElementType::U8 : ElementType::I8
+                                         : isUnsigned ? ElementType::U16 : ElementType::I16;
+      if (failed(convert(operand, *use, converted, use->quantizer.getSymmetric())))
+        return failure();
+    }
+    return success();
+  }
+
+  /// Products of two activations at 16 bits: where the target wants a narrow right operand, it gets the
+  /// first symmetric 8-bit form that is native.
+  LogicalResult narrowProduct(Operation *op) {
+    if (!isa<nn::MatMulOp>(op) || widthOf(op) != 16)
+      return success();
+    QuantizerUse *right = uses.find(op->getOperand(1));
+    if (!right || !right->isActivation() || isFloat.contains(right->quantizer))
+      return success();
+    LegalityQuery query = buildLegalityQuery(op);
+    if (target.legality(query).kind == Legality::Kind::Native)
+      return success();
+    for (ElementType storage : {ElementType::I8, ElementType::U8}) {
+      query.operands[1].storage = storage;
+      query.operands[1].symmetric = true;
+      if (target.legality(query).kind != Legality::Kind::Native)
+        continue;
+      op->emitRemark("node '") << nn::nodeName(op) << "': the right operand of the product is rounded to symmetric "
+                               << name(storage) << ", as the target computes it best";
+      return convert(op->getOpOperand(1), *right, storage, /*symmetric=*/true);
+    }
+    return success();
+  }
+
+  ModuleOp module;
+  const Recipe &recipe;
+  const Target &target;
+  QuantizerUses uses;
+  std::vector<QuantizerSettings> settings;
+  /// Quantizers whose edges stay float.
+  DenseSet<Operation *> isFloat;
+  std::map<std::tuple<void *, int, bool>, Value> conversions;
+};
+
+struct AssignEncodings : impl::AssignEncodingsPassBase<AssignEncodings> {
+  using Base::Base;
+  AssignEncodings(const Recipe &recipe, const Target &target) : inputs(recipe, target) {}
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (failed(inputs.load(module, recipeName, targetName)))
+      return signalPassFailure();
+    FailureOr<QuantizerUses> uses = QuantizerUses::collect(module);
+    if (failed(uses))
+      return signalPassFailure();
+    FailureOr<std::vector<QuantizerSettings>> settings = resolveRecipe(module, *uses, inputs.recipe());
+    if (failed(settings))
+      return signalPassFailure();
+    Assigner assigner(module, inputs.recipe(), inputs.target(), std::move(*uses), *settings);
+    if (failed(assigner.assignStorage()) || failed(assigner.insertConversions()))
+      return signalPassFailure();
+    assigner.eraseFloatEdges();
+    numConversions += assigner.numConversions;
+    numFloat += assigner.numFloat;
+    if (failed(checkLegality(module, inputs.recipe(), inputs.target())))
+      signalPassFailure();
+  }
+
+  PassInputs inputs;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createAssignEncodingsPass(const Recipe &recipe, const Target &target) {
+  return std::make_unique<AssignEncodings>(recipe, target);
+}
+
+} // namespace nibble

@@ -1,0 +1,20 @@
+//===- LegalityCheck.h - whether a target executes a quantized program --------===//
+#ifndef NIBBLE_PASSES_ASSIGN_LEGALITYCHECK_H
+#define NIBBLE_PASSES_ASSIGN_LEGALITYCHECK_H
+
+#include "lib/Recipe/Recipe.h"
+#include "lib/Target/Target.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace nibble {
+
+/// The question whether `op` is legal with the quantizers that its operands and its first result have now.
+LegalityQuery buildLegalityQuery(mlir::Operation *op);
+
+/// Asks about every operator of the module. Fails with one diagnostic per operator that is not native: node,
+/// encodings, the target's reason with its evidence, the rewrites that would help, and the recipe's line.
+llvm::LogicalResult checkLegality(mlir::ModuleOp module, const Recipe &recipe, const Target &target);
+
+} // namespace nibble
+
+#endif

@@ -1,0 +1,192 @@
+#include "passes/Assign/RecipeResolver.h"
+#include "lib/Dialect/NN/Names.h"
+#include "passes/Calibrate/QuantizationRules.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/Regex.h"
+
+using namespace mlir;
+
+namespace nibble {
+namespace {
+
+/// An override with its patterns compiled.
+struct Matcher {
+  const Override *entry;
+  std::optional<llvm::Regex> node, tensor;
+  std::string operatorName;
+  /// Anything that the patterns name, and anything that the settings could change.
+  bool matchedAnything = false, changedAnything = false;
+
+  explicit Matcher(const Override &override) : entry(&override) {
+    auto whole = [](const std::string &pattern) { return llvm::Regex("^(" + pattern + ")$"); };
+    if (override.nodePattern)
+      node = whole(*override.nodePattern);
+    if (override.tensorPattern)
+      tensor = whole(*override.tensorPattern);
+    if (override.operatorType)
+      operatorName = comparableOperatorName(*override.operatorType);
+  }
+
+  bool matchesNode(Operation *op, const DenseSet<Operation *> &outputs) const {
+    if (!node && operatorName.empty() && !entry->role)
+      return true;
+    if (!op)
+      return false;
+    if (node && !node->match(nn::nodeName(op)))
+      return false;
+    if (!operatorName.empty() && comparableOperatorName(op->getName().stripDialect()) != operatorName)
+      return false;
+    if (!entry->role)
+      return true;
+    if (*entry->role == "output")
+      return outputs.contains(op);
+    auto gather = dyn_cast<nn::GatherOp>(op);
+    return gather && getConstant(gather.getData());
+  }
+};
+
+/// Operations whose result leaves the model, moved or not.
+DenseSet<Operation *> collectOutputs(ModuleOp module) {
+  DenseSet<Operation *> outputs;
+  module.walk([&](func::ReturnOp op) {
+    for (Value value : op.getOperands())
+      if (Operation *producer = resolveMovedValue(value).getDefiningOp())
+        outputs.insert(producer);
+  });
+  return outputs;
+}
+
+/// Operations that an override may name to reach this quantizer.
+SmallVector<Operation *> getNodes(QuantizerUse &use) {
+  if (use.isActivation())
+    return {use.producer()};
+  llvm::SmallSetVector<Operation *, 4> readers;
+  for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
+    for (Operation *user : fakeQuant->getUsers())
+      readers.insert(user);
+  return readers.takeVector();
+}
+
+class Resolver {
+public:
+  Resolver(ModuleOp module, const Recipe &recipe) : recipe(recipe), outputs(collectOutputs(module)) {
+    for (const Override &entry : recipe.overrides)
+      matchers.emplace_back(entry);
+  }
+
+  LogicalResult resolve(QuantizerUse &use, QuantizerSettings &settings) {
+    settings = {recipe.weights, recipe.activations, {}};
+    bool isWeight = use.role() == "weight" || use.role() == "bias";
+    settings.bitsPosition = isWeight ? recipe.weightsPosition : recipe.activationsPosition;
+    std::map<StringRef, const Override *> setBy;
+    for (Matcher &matcher : matchers) {
+      if (!matches(matcher, use))
+        continue;
+      matcher.matchedAnything = true;
+      const Override &entry = *matcher.entry;
+      bool ok = isWeight ? applyWeights(entry, settings, setBy, use) : applyActivations(entry, settings, setBy, use);
+      if (!ok)
+        return failure();
+      // A bias follows its weight, so it alone is no reason to call an override effective.
+      if (use.role() == "weight" ? entry.weights != WeightSettings()
+                                 : !isWeight && entry.activations != ActivationSettings())
+        matcher.changedAnything = true;
+    }
+    return success();
+  }
+
+  LogicalResult checkAllMatched(ModuleOp module) {
+    bool isSound = true;
+    for (const Matcher &matcher : matchers) {
+      const Override &entry = *matcher.entry;
+      if (entry.isOptional || matcher.changedAnything)
+        continue;
+      isSound = false;
+      InFlightDiagnostic diagnostic = module.emitError(toString(entry.position));
+      if (!matcher.matchedAnything)
+        diagnostic << ": the override matches nothing in the model";
+      else
+        diagnostic << ": the override matches, but nothing there has "
+                   << (entry.activations == ActivationSettings() ? "weights" : "activations") << " to set";
+      diagnostic.attachNote() << "'optional: true' allows an override without effect; results of operators that only "
+                                 "move data follow the tensor that they move";
+    }
+    return success(isSound);
+  }
+
+private:
+  bool matches(const Matcher &matcher, QuantizerUse &use) const {
+    if (matcher.tensor && !matcher.tensor->match(nn::tensorName(use.fakeQuants.front().getInput())))
+      return false;
+    return llvm::any_of(getNodes(use), [&](Operation *op) { return matcher.matchesNode(op, outputs); });
+  }
+
+  /// Copies a field that the override has; false with a diagnostic where an earlier one set another value.
+  template <typename T>
+  bool apply(StringRef field, const std::optional<T> &from, std::optional<T> &to, const Override &entry,
+             std::map<StringRef, const Override *> &setBy, QuantizerUse &use) {
+    if (!from)
+      return true;
+    const Override *&earlier = setBy[field];
+    if (earlier && *from != *to) {
+      Value value = use.fakeQuants.front().getInput();
+      InFlightDiagnostic diagnostic = use.fakeQuants.front()->emitError("tensor '")
+                                      << nn::tensorName(value) << "': two overrides set " << field << " differently";
+      diagnostic.attachNote() << "the first is at " << toString(earlier->position);
+      diagnostic.attachNote() << "the second is at " << toString(entry.position);
+      return false;
+    }
+    earlier = &entry;
+    to = from;
+    return true;
+  }
+
+  bool applyWeights(const Override &entry, QuantizerSettings &settings, std::map<StringRef, const Override *> &setBy,
+                    QuantizerUse &use) {
+    const WeightSettings &from = entry.weights;
+    WeightSettings &to = settings.weights;
+    if (from.bits)
+      settings.bitsPosition = entry.position;
+    return apply("bits", from.bits, to.bits, entry, setBy, use) &&
+           apply("symmetric", from.symmetric, to.symmetric, entry, setBy, use) &&
+           apply("granularity", from.granularity, to.granularity, entry, setBy, use) &&
+           apply("group-size", from.groupSize, to.groupSize, entry, setBy, use) &&
+           apply("scale-search", from.scaleSearch, to.scaleSearch, entry, setBy, use);
+  }
+
+  bool applyActivations(const Override &entry, QuantizerSettings &settings,
+                        std::map<StringRef, const Override *> &setBy, QuantizerUse &use) {
+    const ActivationSettings &from = entry.activations;
+    ActivationSettings &to = settings.activations;
+    if (from.bits)
+      settings.bitsPosition = entry.position;
+    return apply("bits", from.bits, to.bits, entry, setBy, use) &&
+           apply("symmetric", from.symmetric, to.symmetric, entry, setBy, use) &&
+           apply("observer", from.observer, to.observer, entry, setBy, use) &&
+           apply("percentile", from.percentile, to.percentile, entry, setBy, use);
+  }
+
+  const Recipe &recipe;
+  DenseSet<Operation *> outputs;
+  std::vector<Matcher> matchers;
+};
+
+} // namespace
+
+FailureOr<std::vector<QuantizerSettings>> resolveRecipe(ModuleOp module, QuantizerUses &uses, const Recipe &recipe,
+                                                        bool checkEffects) {
+  Resolver resolver(module, recipe);
+  std::vector<QuantizerSettings> settings(uses.list.size());
+  bool isSound = true;
+  for (size_t i = 0; i < uses.list.size(); ++i)
+    isSound &= succeeded(resolver.resolve(uses.list[i], settings[i]));
+  if (checkEffects && isSound)
+    isSound = succeeded(resolver.checkAllMatched(module));
+  if (!isSound)
+    return failure();
+  return settings;
+}
+
+} // namespace nibble

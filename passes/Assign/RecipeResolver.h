@@ -1,0 +1,27 @@
+//===- RecipeResolver.h - what a recipe says about each quantizer ------------===//
+#ifndef NIBBLE_PASSES_ASSIGN_RECIPERESOLVER_H
+#define NIBBLE_PASSES_ASSIGN_RECIPERESOLVER_H
+
+#include "lib/Recipe/Recipe.h"
+#include "passes/Assign/QuantizerUses.h"
+
+namespace nibble {
+
+/// Settings of one quantizer: the recipe's defaults with the overrides that match it.
+struct QuantizerSettings {
+  WeightSettings weights;
+  ActivationSettings activations;
+  /// Where the number of bits was stated.
+  SourcePosition bitsPosition;
+};
+
+/// Settings in the order of `uses.list`. An override matches a weight or bias by the operation that reads it
+/// and an activation by the operation that makes it; a constant beside activations follows its reader.
+/// Fails with one diagnostic per quantizer that two overrides would set differently and, where
+/// `checkEffects` is set (that is, before float edges lost their quantizers), per override without effect.
+llvm::FailureOr<std::vector<QuantizerSettings>> resolveRecipe(mlir::ModuleOp module, QuantizerUses &uses,
+                                                             const Recipe &recipe, bool checkEffects = true);
+
+} // namespace nibble
+
+#endif

@@ -1,0 +1,34 @@
+//===- Passes.h - all passes and pipelines ---------------------------------===//
+#ifndef NIBBLE_PASSES_PASSES_H
+#define NIBBLE_PASSES_PASSES_H
+
+#include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Quant/Statistics.h"
+#include "lib/Recipe/Recipe.h"
+#include "lib/Target/Target.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace nibble {
+
+#define GEN_PASS_DECL
+#include "passes/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "passes/Passes.h.inc"
+
+/// Puts uncalibrated quantizers into a legalized float program, assigns their encodings, sets their ranges
+/// and stores constants as integers. The arguments must outlive the manager. Weight-only recipes need no
+/// statistics.
+void buildQuantizePipeline(mlir::OpPassManager &manager, const quant::Statistics &statistics, const Recipe &recipe,
+                           const Target &target);
+std::unique_ptr<mlir::Pass> createAssignEncodingsPass(const Recipe &recipe, const Target &target);
+std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const quant::Statistics &statistics, const Recipe &recipe,
+                                                          const Target &target);
+std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(const quant::Statistics &statistics, const Recipe &recipe,
+                                                      const Target &target);
+
+} // namespace nibble
+
+#endif
