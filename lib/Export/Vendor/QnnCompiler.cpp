@@ -1,4 +1,5 @@
 #include "lib/Export/Vendor/QnnCompiler.h"
+#include "lib/Export/Vendor/OperatorNames.h"
 #include "lib/Export/Vendor/QnnOptions.h"
 #include "lib/Export/Vendor/VendorWorker.h"
 #include "lib/Support/AtomicFile.h"
@@ -110,17 +111,6 @@ static std::optional<Acceptance> readAcceptance(const Job &job) {
     return std::nullopt;
   }
   return *acceptance;
-}
-
-/// "LayerNormalization" to "layer_normalization": how targets name operations.
-static std::string operationName(llvm::StringRef operatorType) {
-  std::string result;
-  for (size_t i = 0; i < operatorType.size(); ++i) {
-    if (i && llvm::isUpper(operatorType[i]) && !llvm::isUpper(operatorType[i - 1]))
-      result += '_';
-    result += llvm::toLower(operatorType[i]);
-  }
-  return operatorType == "MatMul" ? "matmul" : result;
 }
 
 static llvm::Error refusalError(const Acceptance &acceptance, const Target &target) {

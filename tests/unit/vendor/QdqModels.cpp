@@ -62,7 +62,7 @@ static int pseudoRandom(int index, int modulus) {
   return static_cast<int>((static_cast<uint32_t>(index) * 2654435761u >> 8) % static_cast<uint32_t>(modulus));
 }
 
-std::string makeConvModel(const std::string &unaryOperator) {
+std::string makeConvModel(const std::string &unaryOperator, bool misreadByHtp) {
   using onnx::TensorProto;
   constexpr int outputs = 8, inputs = 4;
   std::vector<int8_t> weight(outputs * inputs * 9);
@@ -78,15 +78,21 @@ std::string makeConvModel(const std::string &unaryOperator) {
   builder.constant<float>("xs", TensorProto::FLOAT, {}, {convInputScale});
   builder.constant<uint8_t>("xz", TensorProto::UINT8, {}, {convInputZeroPoint});
   builder.constant("w", TensorProto::INT8, {outputs, inputs, 3, 3}, weight);
-  builder.constant("ws", TensorProto::FLOAT, {outputs}, std::vector<float>(outputs, 0.01f));
-  builder.constant("wz", TensorProto::INT8, {outputs}, std::vector<int8_t>(outputs, 0));
+  if (misreadByHtp) {
+    builder.constant<float>("ws", TensorProto::FLOAT, {}, {0.01f});
+    builder.constant<int8_t>("wz", TensorProto::INT8, {}, {0});
+  } else {
+    builder.constant("ws", TensorProto::FLOAT, {outputs}, std::vector<float>(outputs, 0.01f));
+    builder.constant("wz", TensorProto::INT8, {outputs}, std::vector<int8_t>(outputs, 0));
+  }
   builder.constant("b", TensorProto::INT32, {outputs}, bias);
   builder.constant("bs", TensorProto::FLOAT, {outputs}, std::vector<float>(outputs, convInputScale * 0.01f));
   builder.constant<float>("ys", TensorProto::FLOAT, {}, {convOutputScale});
   builder.constant<uint8_t>("yz", TensorProto::UINT8, {}, {convOutputZeroPoint});
   builder.node("DequantizeLinear", "x_dq", {"x", "xs", "xz"}, "x_real");
-  addAttribute(builder.node("DequantizeLinear", "w_dq", {"w", "ws", "wz"}, "w_real"), "axis",
-               onnx::AttributeProto::INT).set_i(0);
+  onnx::NodeProto &dequantizeWeight = builder.node("DequantizeLinear", "w_dq", {"w", "ws", "wz"}, "w_real");
+  if (!misreadByHtp)
+    addAttribute(dequantizeWeight, "axis", onnx::AttributeProto::INT).set_i(0);
   addAttribute(builder.node("DequantizeLinear", "b_dq", {"b", "bs"}, "b_real"), "axis", onnx::AttributeProto::INT)
       .set_i(0);
   onnx::NodeProto &conv = builder.node("Conv", "conv_node", {"x_real", "w_real", "b_real"}, "y_real");
