@@ -15,6 +15,9 @@ namespace nibble::cli {
 
 void registerCompileCommand(CLI::App &app, int &exitCode);
 void registerRecipesCommand(CLI::App &app, int &exitCode);
+void registerRunCommand(CLI::App &app, int &exitCode);
+void registerTargetsCommand(CLI::App &app, int &exitCode);
+void registerDoctorCommand(CLI::App &app, int &exitCode);
 void registerInspectCommand(CLI::App &app, int &exitCode);
 
 } // namespace nibble::cli

@@ -1,5 +1,6 @@
 //===- Main.cpp - the nibble program ---------------------------------------===//
 #include "cli/nibble/Commands.h"
+#include "lib/Export/Vendor/VendorWorker.h"
 #include "lib/Support/Error.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -8,6 +9,9 @@
 using namespace nibble;
 
 int main(int argc, char **argv) {
+  // Vendor libraries run in this same program, started again by itself.
+  if (std::optional<int> code = vendor::runIfWorker(argc, argv))
+    return *code;
   CLI::App app("Quantizes FP32 ONNX models for NPUs and reports the true accuracy of what it wrote.", "nibble");
   app.set_version_flag("--version", NIBBLE_VERSION);
   app.require_subcommand(1);
@@ -15,6 +19,9 @@ int main(int argc, char **argv) {
   int exitCode = 0;
   cli::registerCompileCommand(app, exitCode);
   cli::registerRecipesCommand(app, exitCode);
+  cli::registerTargetsCommand(app, exitCode);
+  cli::registerRunCommand(app, exitCode);
+  cli::registerDoctorCommand(app, exitCode);
   cli::registerInspectCommand(app, exitCode);
   try {
     app.parse(argc, argv);

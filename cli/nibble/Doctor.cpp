@@ -1,0 +1,67 @@
+//===- Doctor.cpp - nibble doctor ------------------------------------------===//
+#include "cli/nibble/Commands.h"
+#include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Support/Error.h"
+#include "lib/Support/Parallel.h"
+#include "lib/Target/Target.h"
+
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
+#include <CLI/CLI.hpp>
+
+namespace nibble::cli {
+
+static void printPart(llvm::StringRef part, llvm::StringRef state, llvm::StringRef where) {
+  llvm::outs() << llvm::left_justify(part, 18) << state;
+  if (!where.empty())
+    llvm::outs() << "  " << where;
+  llvm::outs() << '\n';
+}
+
+/// Message and notes of an error, indented as what explains an absent part.
+static void printReason(llvm::Error error) {
+  llvm::handleAllErrors(std::move(error), [](const NibbleError &e) {
+    llvm::outs() << "  " << e.message << '\n';
+    for (const std::string &note : e.notes)
+      llvm::outs() << "  " << note << '\n';
+  });
+}
+
+/// Lists what is there. What is absent is listed as absent, so this never fails for it.
+static void diagnose(llvm::StringRef qnnFolder) {
+  printPart("nibble", NIBBLE_VERSION, "");
+  printPart("threads", std::to_string(getThreadCount()), "");
+  llvm::Expected<std::string> configs = findConfigFolder();
+  printPart("configurations", configs ? "found" : "absent", configs ? *configs : "");
+  if (!configs)
+    printReason(configs.takeError());
+
+  llvm::Expected<vendor::VendorLibraries> libraries = vendor::findVendorLibraries(qnnFolder);
+  if (!libraries) {
+    printPart("onnxruntime", "absent", "");
+    printPart("onnxruntime-qnn", "absent", "");
+    printReason(libraries.takeError());
+    return;
+  }
+  printPart("onnxruntime", libraries->onnxRuntimeVersion, libraries->onnxRuntimeLibrary);
+  if (llvm::Error error = vendor::requireQnn(*libraries)) {
+    printPart("onnxruntime-qnn", "absent", "");
+    printReason(std::move(error));
+  } else {
+    printPart("onnxruntime-qnn", libraries->qnnPackageVersion + " (QNN " + libraries->qnnVersion + ")",
+              libraries->qnnFolder);
+  }
+  printPart("found by", libraries->foundBy, "");
+}
+
+void registerDoctorCommand(CLI::App &app, int &exitCode) {
+  auto qnnFolder = std::make_shared<std::string>();
+  CLI::App *command = app.add_subcommand("doctor", "List the parts that are installed, and how to get the others");
+  command->add_option("--qnn-dir", *qnnFolder, "Folder of onnxruntime-qnn, where it is not found by itself");
+  command->callback([qnnFolder, &exitCode] {
+    diagnose(*qnnFolder);
+    exitCode = 0;
+  });
+}
+
+} // namespace nibble::cli
