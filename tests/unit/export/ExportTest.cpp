@@ -1,5 +1,5 @@
 #include "lib/Dialect/NN/NNDialect.h"
-#include "lib/Export/ONNX/MatMulNBits.h"
+#include "lib/Export/ONNX/CheckExport.h"
 #include "lib/Export/ONNX/QDQ.h"
 #include "lib/Support/Error.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -233,6 +233,99 @@ TEST_F(ExportTest, FailureLeavesNoFile) {
   std::error_code code;
   EXPECT_EQ(llvm::sys::fs::directory_iterator(folder, code), llvm::sys::fs::directory_iterator());
   llvm::sys::fs::remove_directories(folder);
+}
+
+/// Weights per channel and in two-level blocks, a bias, a converted width and a value that is read twice.
+constexpr const char *quantizedText = R"mlir(
+  nn.quantizer @x {storage = ui16, scales = dense<0.001> : tensor<f32>, zero_points = dense<30000> : tensor<i32>}
+  nn.quantizer @y {storage = ui8, scales = dense<0.05> : tensor<f32>, zero_points = dense<100> : tensor<i32>}
+  nn.quantizer @w {storage = i8, symmetric, axis = 1 : i64, scales = dense<[0.01, 0.02, 0.03, 0.04]> : tensor<4xf32>}
+  nn.quantizer @v {storage = i4, symmetric, kind = 1 : i32, axis = 0 : i64, block_size = 2 : i64, channel_axis = 1 : i64,
+    scales = dense<[0.01, 0.02]> : tensor<2xf32>, block_multipliers = dense<[1, 16, 3, 7]> : tensor<4xui8>}
+  func.func @main(%x: tensor<2x4xf32> {nn.name = "x"})
+      -> (tensor<2x4xf32> {nn.name = "y"}, tensor<2x2xf32> {nn.name = "z"}) {
+    %q = nn.fake_quant %x, @x : (tensor<2x4xf32>) -> tensor<2x4xf32> loc("x"("x"))
+    %ws = nn.constant(dense<[[1, -2, 3, 4], [5, 6, -7, 8], [9, 10, 11, -128], [127, 0, 1, 2]]> : tensor<4x4xi8>)
+      : tensor<4x4xi8> loc("w"("w"))
+    %w = nn.dequantize_weight %ws, @w : (tensor<4x4xi8>) -> tensor<4x4xf32> loc("w"("w"))
+    %m = nn.matmul %q, %w : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32> loc("m"("m"))
+    %y = nn.fake_quant %m, @y : (tensor<2x4xf32>) -> tensor<2x4xf32> loc("m"("m"))
+    %c = nn.fake_quant %y, @x : (tensor<2x4xf32>) -> tensor<2x4xf32> loc("m"("m"))
+    %vs = nn.constant(dense<[[1, -2], [3, 4], [-8, 7], [0, 5]]> : tensor<4x2xi4>) : tensor<4x2xi4> loc("v"("v"))
+    %v = nn.dequantize_weight %vs, @v : (tensor<4x2xi4>) -> tensor<4x2xf32> loc("v"("v"))
+    %n = nn.matmul %c, %v : (tensor<2x4xf32>, tensor<4x2xf32>) -> tensor<2x2xf32> loc("n"("n"))
+    %z = nn.fake_quant %n, @y : (tensor<2x2xf32>) -> tensor<2x2xf32> loc("n"("n"))
+    return %y, %z : tensor<2x4xf32>, tensor<2x2xf32>
+  })mlir";
+
+/// Writes modules into a folder of its own and reads them back.
+class ReadBackTest : public ExportTest {
+protected:
+  ReadBackTest() { EXPECT_FALSE(llvm::sys::fs::createUniqueDirectory("nibble-export", folder)); }
+  ~ReadBackTest() override { llvm::sys::fs::remove_directories(folder); }
+  std::string write(const std::string &text, const QDQOptions &options) {
+    auto module = parse(text);
+    std::string path = (folder + "/m.onnx").str();
+    EXPECT_EQ(llvm::toString(exportQDQ(*module, path, options)), "");
+    return path;
+  }
+  std::string checkMessage(const std::string &text, const std::string &path, const QDQOptions &options) {
+    auto module = parse(text);
+    llvm::Expected<ExportCheck> check = checkQDQ(*module, path, options);
+    if (!check)
+      return llvm::toString(check.takeError());
+    return std::to_string(check->weights) + " weights, " + std::to_string(check->activations) + " activations";
+  }
+  static std::string replace(std::string text, const std::string &from, const std::string &to) {
+    size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return text.replace(at, from.size(), to);
+  }
+  llvm::SmallString<128> folder;
+};
+
+TEST_F(ReadBackTest, AcceptsWhatWasWrittenAndRunsTheSame) {
+  for (bool integerIO : {false, true}) {
+    QDQOptions options;
+    options.integerIO = integerIO;
+    std::string path = write(quantizedText, options);
+    EXPECT_EQ(checkMessage(quantizedText, path, options), "2 weights, 4 activations");
+    auto module = parse(quantizedText);
+    std::vector<std::vector<Tensor>> samples = {
+        {Tensor::fromValues<float>({2, 4}, {0.1f, -3.0f, 2.5f, 7.0f, 0.0f, 1.0f, -0.3f, 40.0f})}};
+    llvm::Expected<double> difference = compareExecution(*module, path, samples);
+    ASSERT_TRUE(static_cast<bool>(difference)) << llvm::toString(difference.takeError());
+    EXPECT_EQ(*difference, 0);
+  }
+}
+
+TEST_F(ReadBackTest, NoticesEveryDifference) {
+  std::string path = write(quantizedText, {});
+  struct Case {
+    const char *from, *to, *message;
+  } cases[] = {
+      {"[1, -2, 3, 4]", "[2, -2, 3, 4]", "tensor 'w/dq' has 0.010000 at element 0 where 0.020000 was written"},
+      {"0.03, 0.04", "0.03, 0.05", "tensor 'w/dq' has"},
+      {"[1, 16, 3, 7]", "[1, 16, 3, 8]", "tensor 'v/dq' has"},
+      {"dense<100>", "dense<101>", "has zero point 100 where another was written"},
+      {"dense<0.001>", "dense<0.002>", "tensor 'x/dq' has other scales than were written"},
+      {"storage = ui8", "storage = ui16", "has no zero points of type uint16"},
+      {"nn.name = \"z\"", "nn.name = \"other\"", "tensor 'other' is not the output that was written"},
+  };
+  for (const Case &test : cases) {
+    std::string message = checkMessage(replace(quantizedText, test.from, test.to), path, {});
+    EXPECT_NE(message.find(test.message), std::string::npos) << message;
+  }
+}
+
+TEST_F(ReadBackTest, ExecutionShowsOtherNumbers) {
+  std::string path = write(quantizedText, {});
+  auto module = parse(replace(quantizedText, "[1, 16, 3, 7]", "[1, 9, 3, 7]"));
+  std::vector<std::vector<Tensor>> samples = {
+      {Tensor::fromValues<float>({2, 4}, {0.1f, -3.0f, 2.5f, 7.0f, 0.0f, 1.0f, -0.3f, 30.0f})}};
+  llvm::Expected<double> difference = compareExecution(*module, path, samples);
+  ASSERT_TRUE(static_cast<bool>(difference)) << llvm::toString(difference.takeError());
+  EXPECT_GT(*difference, 0.01);
 }
 
 } // namespace
