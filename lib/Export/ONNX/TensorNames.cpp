@@ -36,16 +36,21 @@ void TensorNames::nameResults(Operation *op, Form form) {
     return;
   }
   if (auto dequantize = dyn_cast<nn::DequantizeWeightOp>(op)) {
+    // The reals have the name of the tensor that was quantized; the integers may have one of their own.
     const std::string &stored = of(dequantize.getInput());
+    std::string tensor = nn::tensorName(dequantize.getResult());
+    bool hasOwnName = !tensor.empty() && tensor != stored;
     if (form == Form::Quantized) {
-      names[dequantize.getResult()] = makeUnique(stored + "/dq");
+      names[dequantize.getResult()] = makeUnique(hasOwnName ? tensor : stored + "/dq");
       return;
     }
-    // The reals take the name of the integers, which the float form does not hold; one tensor of integers
-    // read through two quantizers is two tensors of reals.
+    // The float form does not hold the integers, so their name is free; one tensor of integers read through
+    // two quantizers is two tensors of reals.
     std::string &real = realNames[{stored, dequantize.getQuantizer().str()}];
     if (real.empty())
-      real = quantizedConstants.insert(stored).second ? stored : makeUnique(stored);
+      real = hasOwnName                                 ? makeUnique(tensor)
+             : quantizedConstants.insert(stored).second ? stored
+                                                        : makeUnique(stored);
     names[dequantize.getResult()] = real;
     return;
   }

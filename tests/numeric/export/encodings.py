@@ -78,7 +78,7 @@ class Encodings(unittest.TestCase):
         self.assertAlmostEqual(x["max"], (65535 - 31000) * 0.001, places=5)
         (y,) = activations["y"]
         self.assertEqual((y["bitwidth"], y["offset"]), (8, -121))
-        channels = file["param_encodings"]["w_stored"]
+        channels = file["param_encodings"]["w"]
         np.testing.assert_array_equal(np.float32([c["scale"] for c in channels]), self.scale)
         self.assertEqual({(c["offset"], c["is_symmetric"]) for c in channels}, {(-128, "True")})
         self.assertEqual(file["quantizer_args"]["activation_bitwidth"], 8)
@@ -98,10 +98,10 @@ class Encodings(unittest.TestCase):
     def testVersion200(self):
         text, _, _ = write(self.p, self.results, "2.0.0")
         entries = {entry["name"]: entry for entry in json.loads(text)["encodings"]}
-        self.assertEqual(list(entries), ["x", "t", "w_stored", "y", "moved"])
+        self.assertEqual(list(entries), ["x", "t", "w", "y", "moved"])
         self.assertEqual((entries["x"]["output_dtype"], entries["x"]["y_zero_point"]), ("uint16", 31000))
         self.assertEqual((entries["y"]["output_dtype"], entries["y"]["y_zero_point"]), ("int8", -7))
-        w = entries["w_stored"]
+        w = entries["w"]
         self.assertNotIn("y_zero_point", w)
         self.assertEqual((w["axis"], w["output_dtype"]), (1, "int8"))
         np.testing.assert_array_equal(np.float32(w["y_scale"]), self.scale)
@@ -160,7 +160,7 @@ class Encodings(unittest.TestCase):
                     found = ((natural - zero) * scale).astype(np.float32)
                     np.testing.assert_array_equal(found if transposed else found.T, real)
                     _, _, error = write(p, "y", "0.6.1")
-                    self.assertIn("error: tensor 'w_stored' has an encoding in blocks, which encodings 0.6.1", error)
+                    self.assertIn("error: tensor 'w' has an encoding in blocks, which encodings 0.6.1", error)
 
     def testLPBQ(self):
         for transposed in (False, True):

@@ -214,7 +214,7 @@ class Quantized(unittest.TestCase):
         p.fakeQuant("yq", "y", "x_q")
         model, contents, _ = export(p, {"y": "yq"}, form="float")
         self.assertEqual([node.op_type for node in model.graph.node], ["MatMul"])
-        self.assertEqual([t.name for t in model.graph.initializer], ["w_stored"])
+        self.assertEqual([t.name for t in model.graph.initializer], ["w"])
         value = self.activations(5, 16)
         self.checkBoth(contents, {"x": value}, value.astype(np.float64) @ (stored * scale))
 

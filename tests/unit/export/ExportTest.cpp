@@ -182,12 +182,13 @@ TEST_F(ExportTest, EqualConstantsAreStoredOnce) {
 
 TEST_F(ExportTest, DynamicShapesStayOpen) {
   onnx::ModelProto model = exportChecked(R"mlir(
-    func.func @main(%x: tensor<?x4xf32> {nn.name = "x"}) -> (tensor<?x4xf32> {nn.name = "y"}) {
+    func.func @main(%x: tensor<?x4xf32> {nn.name = "x", nn.symbols = ["batch", ""]}) -> (tensor<?x4xf32> {nn.name = "y"}) {
       %0 = nn.relu %x : (tensor<?x4xf32>) -> tensor<?x4xf32>
       return %0 : tensor<?x4xf32>
     })mlir");
   const onnx::TensorShapeProto &shape = model.graph().input(0).type().tensor_type().shape();
   EXPECT_FALSE(shape.dim(0).has_dim_value());
+  EXPECT_EQ(shape.dim(0).dim_param(), "batch");
   EXPECT_EQ(shape.dim(1).dim_value(), 4);
 }
 
