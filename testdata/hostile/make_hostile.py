@@ -410,6 +410,13 @@ def operand_cases():
     case("reshape-two-unknown", one("Reshape", {"x": (2, 3)}, initializers=[shape(-1, -1)]), "more than one -1")
     case("reshape-negative", one("Reshape", {"x": (2, 3)}, initializers=[shape(-7)]), "negative dimension -7")
     case("reshape-rank-300", one("Reshape", {"x": (2, 3)}, initializers=[shape(*([1] * 298 + [2, 3]))]), "rank 300 is over the limit of 32", LIMIT)
+    for op, inputs in (("ConstantOfShape", {}), ("Reshape", {"x": (2, 3)}), ("Expand", {"x": (2, 3)}), ("Unsqueeze", {"x": (2, 3)})):
+        case("rank-of-a-trillion-" + op.lower(), one(op, {**inputs, "s": (2**40,)}, kinds={"s": TensorProto.INT64}),
+             "a result of rank 1099511627776 is over the limit of 32", LIMIT)
+    case("operator-of-later-opset", one("Gelu", {}, opset=17), "not in version 17")
+    case("operator-removed", one("Upsample", {"x": (1, 1, 2, 2)}, opset=13), "deprecated since version 10")
+    case("opset-of-runtime", model([node("Gelu", [], ["y"], "com.microsoft")], opsets=[
+        helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 2**32)]), "com.microsoft must be 1", UNSUPPORTED)
     case("expand-bomb", one("Expand", {"x": (1,)}, initializers=[shape(2**31, 2**31)]), "elements")
     case("tile-bomb", one("Tile", {"x": (2,)}, initializers=[shape(2**62)]), "node 'n_y'")
     case("tile-negative", one("Tile", {"x": (2,)}, initializers=[shape(-3)]), "node 'n_y'")

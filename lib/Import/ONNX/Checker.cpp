@@ -88,6 +88,9 @@ llvm::Error Checker::checkVersions() {
       return fail("operator set '" + shown + "' has no positive version");
     if (!result.versions.try_emplace(domain, opset.version()).second)
       return fail("operator set '" + shown + "' is imported twice");
+    if (domain == "com.microsoft" && opset.version() != 1)
+      return fail("operator set com.microsoft must be 1, but is " + llvm::Twine(opset.version()),
+                  ErrorKind::Unsupported);
     if (domain.empty() && (opset.version() < 11 || opset.version() > 23))
       return fail("operator set ai.onnx must be between 11 and 23, but is " + llvm::Twine(opset.version()),
                   ErrorKind::Unsupported, {"export the model again, or convert it with onnx.version_converter"});
@@ -365,8 +368,13 @@ llvm::Error Checker::checkNode(const NodeProto &node, Scope &scope, unsigned dep
 
   // SimplifiedLayerNormalization is not part of ONNX, but ONNX Runtime writes it into ONNX's domain.
   const OpSchema *schema = onnx::OpSchemaRegistry::Schema(node.op_type(), static_cast<int>(version->second), node.domain());
-  if (!schema)
-    return llvm::Error::success();
+  if (!schema) {
+    // Operators without any schema are left to the Builder, which converts none of them.
+    const OpSchema *later = onnx::OpSchemaRegistry::Schema(node.op_type(), node.domain());
+    return later ? fail(describe(node) + ": the operator exists since version " + llvm::Twine(later->SinceVersion()) +
+                        " of its operator set or before, but not in version " + llvm::Twine(version->second))
+                 : llvm::Error::success();
+  }
   if (schema->Deprecated())
     return fail(describe(node) + " is deprecated since version " + llvm::Twine(schema->SinceVersion()) +
                 " of its operator set, but the model imports version " + llvm::Twine(version->second));

@@ -144,7 +144,10 @@ template <typename OpT> void softmax(NodeBuilder &b) {
     return b.invalid("axis " + llvm::Twine(axis) + " is outside a tensor of rank " + llvm::Twine(rank));
   if (b.opset() >= 13 || axis == -1 || axis == rank - 1)
     return b.setOutput(0, b.make<OpT>(b.operand(0), i64(b, axis)));
-  Value shape = b.makeStep<nn::ShapeOp>("shape", b.operand(0), i64(b, 0), IntegerAttr());
+  llvm::ArrayRef<int64_t> known = b.shape(b.operand(0));
+  Value shape = llvm::is_contained(known, ShapedType::kDynamic)
+                    ? b.makeStep<nn::ShapeOp>("shape", b.operand(0), i64(b, 0), IntegerAttr()).getResult()
+                    : b.integersConstant("shape", known);
   Value flat = b.makeStep<nn::FlattenOp>("flat", b.operand(0), i64(b, axis));
   Value result = b.makeStep<OpT>("softmax", flat, i64(b, -1));
   b.setOutput(0, b.make<nn::ReshapeOp>(result, shape, b.builder().getBoolAttr(false)));
@@ -180,29 +183,11 @@ void instanceNormalization(NodeBuilder &b) {
                                                      f32(b, "epsilon", 1e-5f)));
 }
 
-/// Before opset 21 scale and bias are per group: they are repeated for each channel of their group.
+/// The form of opset 18, with scale and bias per group, is deprecated by ONNX and does not pass the Checker.
 void groupNormalization(NodeBuilder &b) {
-  int64_t groups = b.integer("num_groups", 1);
-  Value scale = b.operand(1), bias = b.operand(2);
-  if (!checkStash(b))
-    return;
-  if (b.opset() < 21) {
-    llvm::ArrayRef<int64_t> shape = b.shape(b.operand(0));
-    if (shape.size() < 2 || ShapedType::isDynamic(shape[1]) || shape[1] % groups != 0)
-      return b.invalid("the number of channels must be known and a multiple of num_groups, which is " +
-                       llvm::Twine(groups));
-    auto perChannel = [&](llvm::StringRef name, Value value) -> Value {
-      std::string prefix = name.str();
-      Value column = b.makeStep<nn::UnsqueezeOp>(prefix + "_column", value, b.integersConstant(prefix + "_axes", {1}));
-      Value wide = b.makeStep<nn::ExpandOp>(prefix + "_wide", column,
-                                            b.integersConstant(prefix + "_wide_shape", {groups, shape[1] / groups}));
-      return b.makeStep<nn::ReshapeOp>(prefix, wide, b.integersConstant(prefix + "_shape", {shape[1]}),
-                                       b.builder().getBoolAttr(false));
-    };
-    scale = perChannel("scale", scale);
-    bias = perChannel("bias", bias);
-  }
-  b.setOutput(0, b.make<nn::GroupNormalizationOp>(b.operand(0), scale, bias, i64(b, groups), f32(b, "epsilon", 1e-5f)));
+  if (checkStash(b))
+    b.setOutput(0, b.make<nn::GroupNormalizationOp>(b.operand(0), b.operand(1), b.operand(2),
+                                                    i64(b, b.integer("num_groups", 1)), f32(b, "epsilon", 1e-5f)));
 }
 
 void batchNormalization(NodeBuilder &b) {

@@ -145,10 +145,27 @@ void NodeBuilder::fail(llvm::Error error) {
 
 llvm::Error NodeBuilder::takeError() { return firstError ? std::move(*firstError) : llvm::Error::success(); }
 
+/// The operand whose length is the rank of the result, or null.
+static Value rankOperand(Operation *op) {
+  if (isa<nn::ConstantOfShapeOp>(op))
+    return op->getOperand(0);
+  if (isa<nn::ReshapeOp, nn::ExpandOp, nn::TileOp, nn::UnsqueezeOp>(op))
+    return op->getOperand(1);
+  return {};
+}
+
 void NodeBuilder::inferTypes(Operation *op) {
   // After an error operands may have no sound type; the result is not used then.
   if (failed())
     return;
+  auto failRank = [&](int64_t rank) {
+    fail(makeError(ErrorKind::Limit, "'" + model.path() + "': " + describe(proto) + ": a result of rank " +
+                                         llvm::Twine(rank) + " is over the limit of " + llvm::Twine(limits::rank)));
+  };
+  // A list may be declared far longer than any file; its result must not be made first.
+  if (Value list = rankOperand(op))
+    if (llvm::ArrayRef<int64_t> length = shape(list); length.size() == 1 && length[0] > limits::rank)
+      return failRank(length[0]);
   std::string reason;
   ScopedDiagnosticHandler handler(op->getContext(), [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error && reason.empty())
@@ -167,9 +184,7 @@ void NodeBuilder::inferTypes(Operation *op) {
   }
   for (auto [result, type] : llvm::zip_equal(op->getResults(), types)) {
     if (type.getRank() > limits::rank)
-      return fail(makeError(ErrorKind::Limit, "'" + model.path() + "': " + describe(proto) + ": a result of rank " +
-                                                  llvm::Twine(type.getRank()) + " is over the limit of " +
-                                                  llvm::Twine(limits::rank)));
+      return failRank(type.getRank());
     result.setType(type);
   }
 }

@@ -2,9 +2,12 @@
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Import/ONNX/Import.h"
+#include "lib/Import/ONNX/NodeBuilder.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <fstream>
 #include <gtest/gtest.h>
+#include <regex>
 
 using namespace nibble;
 using namespace nibble::onnx_import;
@@ -126,6 +129,19 @@ TEST(SummaryTest, CountsWhatTheModelHolds) {
   ASSERT_FALSE(summary->symbolicDimensions.empty());
   EXPECT_EQ(summary->symbolicDimensions[0].name, "batch_size");
   EXPECT_EQ(summary->symbolicDimensions[0].uses[0], (std::pair<std::string, int64_t>("input_ids", 0)));
+}
+
+/// docs/spec/import.md names every operator that has a conversion.
+TEST(Documentation, ListsEveryOperator) {
+  std::ifstream file(NIBBLE_DOCS "/spec/import.md");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  ASSERT_FALSE(text.empty());
+  for (const auto &conversion : conversionTable()) {
+    std::string name = conversion.first().rsplit(':').second.str();
+    if (name.empty())
+      name = conversion.first().str();
+    EXPECT_TRUE(std::regex_search(text, std::regex("\\b" + name + "\\b"))) << conversion.first().str();
+  }
 }
 
 } // namespace
