@@ -74,6 +74,18 @@ std::vector<std::string> Target::listNames() {
   return names;
 }
 
+static llvm::Error expectSchema(const YamlFile &file, llvm::StringRef wanted) {
+  llvm::Expected<YAML::Node> node = file.require(file.root(), "schema");
+  if (!node)
+    return node.takeError();
+  llvm::Expected<std::string> found = file.asString(*node);
+  if (!found)
+    return found.takeError();
+  if (*found != wanted)
+    return file.errorAt(*node, "wanted '" + wanted + "', found '" + *found + "'");
+  return llvm::Error::success();
+}
+
 static llvm::Error readStrings(const YamlFile &file, const YAML::Node &root, ParsedTarget &target) {
   std::pair<const char *, std::string *> fields[] = {
       {"name", &target.name}, {"description", &target.description}, {"backend", &target.backend}};
@@ -138,7 +150,9 @@ static llvm::Error readRules(const YamlFile &file, const YAML::Node &root, llvm:
     llvm::Expected<YamlFile> shared = YamlFile::open(join(folder, "rules", *name + ".yaml"));
     if (!shared)
       return shared.takeError();
-    if (llvm::Error error = shared->expectMap(shared->root(), {"legality", "bounds"}))
+    if (llvm::Error error = shared->expectMap(shared->root(), {"schema", "legality", "bounds"}))
+      return error;
+    if (llvm::Error error = expectSchema(*shared, "nibble-target-rules-1"))
       return error;
     if (llvm::Error error = parseRules(*shared, shared->root(), target.legalityRules, target.boundRules))
       return error;
@@ -168,9 +182,11 @@ llvm::Expected<std::unique_ptr<Target>> Target::load(llvm::StringRef name) {
   if (!file)
     return file.takeError();
   const YAML::Node &root = file->root();
-  if (llvm::Error error = file->expectMap(root, {"name", "description", "backend", "float-arithmetic",
+  if (llvm::Error error = file->expectMap(root, {"schema", "name", "description", "backend", "float-arithmetic",
                                                  "symmetric-int16", "unsigned-activations", "options", "source",
                                                  "legalizations", "rules", "legality", "bounds"}))
+    return std::move(error);
+  if (llvm::Error error = expectSchema(*file, "nibble-target-1"))
     return std::move(error);
   auto target = std::make_unique<ParsedTarget>();
   if (llvm::Error error = readStrings(*file, root, *target))

@@ -88,6 +88,19 @@ TEST(Target, Snapdragon8Gen2SaysWhatWasMeasured) {
   EXPECT_EQ(deep.rewrites, std::vector<std::string>{"limit-rank"});
 }
 
+TEST(Target, EveryRewriteOfARuleIsAmongTheLegalizations) {
+  for (const std::string &name : Target::listNames()) {
+    auto target = loadOrFail(name);
+    ASSERT_TRUE(target);
+    for (llvm::StringRef operation : {"erf", "group_normalization", "rotary_embedding", "group_query_attention", "matmul", "einsum"})
+      for (ElementType type : {ElementType::U8, ElementType::U16}) {
+        Legality answer = target->legality({operation.str(), {activation(type), activation(type)}, activation(type), {}});
+        for (const std::string &rewrite : answer.rewrites)
+          EXPECT_TRUE(llvm::is_contained(target->legalizations, rewrite)) << name << ": " << rewrite;
+      }
+  }
+}
+
 TEST(Target, BoundsFollowOperationWidthAndWeight) {
   auto target = loadOrFail("snapdragon-8gen2");
   ASSERT_TRUE(target);
@@ -133,7 +146,7 @@ std::string errorOf(const std::string &text) {
   return llvm::StringRef(message).substr(message.find("t.yaml")).str();
 }
 
-const std::string head = "name: t\ndescription: d\nbackend: onnx\nfloat-arithmetic: true\nsymmetric-int16: false\n"
+const std::string head = "schema: nibble-target-1\nname: t\ndescription: d\nbackend: onnx\nfloat-arithmetic: true\nsymmetric-int16: false\n"
                          "unsigned-activations: false\n";
 const std::string bounds = "bounds:\n- {operations: ['*'], maximum: 1, root-mean-square: 1, evidence: e}\n";
 const std::string legality = "legality:\n- {operations: ['*'], verdict: native, evidence: e}\n";
@@ -141,24 +154,26 @@ const std::string legality = "legality:\n- {operations: ['*'], verdict: native, 
 TEST(TargetFile, MistakesAreLocated) {
   EXPECT_EQ(errorOf(head + legality + bounds), "");
   EXPECT_EQ(errorOf(head + "legalisations: []\n" + legality + bounds),
-            "t.yaml:7:1: unknown key 'legalisations'\nnote: did you mean 'legalizations'");
-  EXPECT_EQ(errorOf(head + "name: t\n" + legality + bounds), "t.yaml:7:1: key 'name' is given twice");
-  EXPECT_EQ(errorOf("name: t\n"), "t.yaml:1:1: key 'description' is missing");
+            "t.yaml:8:1: unknown key 'legalisations'\nnote: did you mean 'legalizations'");
+  EXPECT_EQ(errorOf(head + "name: t\n" + legality + bounds), "t.yaml:8:1: key 'name' is given twice");
+  EXPECT_EQ(errorOf("schema: nibble-target-1\nname: t\n"), "t.yaml:1:1: key 'description' is missing");
+  EXPECT_EQ(errorOf("name: t\n"), "t.yaml:1:1: key 'schema' is missing");
+  EXPECT_EQ(errorOf("schema: nibble-target-2\n"), "t.yaml:1:9: wanted 'nibble-target-1', found 'nibble-target-2'");
   EXPECT_EQ(errorOf(head + legality), "t.yaml:1:1: wanted a last error bound for operation '*' and any storage");
   EXPECT_EQ(errorOf(head + bounds), "t.yaml:1:1: wanted at least one legality rule");
   EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: maybe, evidence: e}\n"),
-            "t.yaml:10:33: unknown verdict 'maybe'\nnote: known: native, rewrite, unsound, unsupported");
+            "t.yaml:11:33: unknown verdict 'maybe'\nnote: known: native, rewrite, unsound, unsupported");
   EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: rewrite, reason: r, evidence: e}\n"),
-            "t.yaml:10:3: verdict 'rewrite' needs key 'rewrites'");
+            "t.yaml:11:3: verdict 'rewrite' needs key 'rewrites'");
   EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [conv], verdict: unsound, evidence: e}\n"),
-            "t.yaml:10:3: key 'reason' is missing");
+            "t.yaml:11:3: key 'reason' is missing");
   EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [a], result: {storage: uint9}, verdict: native}\n"),
-            "t.yaml:10:39: unknown storage type 'uint9'\n"
+            "t.yaml:11:39: unknown storage type 'uint9'\n"
             "note: known: none, int4, uint4, int8, uint8, int16, uint16, int32");
-  EXPECT_EQ(errorOf(head + "options: [\n").substr(0, 16), "t.yaml:8:1: not ");
+  EXPECT_EQ(errorOf(head + "options: [\n").substr(0, 16), "t.yaml:9:1: not ");
   EXPECT_EQ(errorOf(std::string(200, '[')), "t.yaml: nested deeper than 64 levels");
   EXPECT_EQ(errorOf(head + legality + "bounds:\n- {operations: ['*'], maximum: -1, root-mean-square: 1, evidence: e}\n"),
-            "t.yaml:10:32: wanted a number of at least 0, found -1");
+            "t.yaml:11:32: wanted a number of at least 0, found -1");
 }
 
 } // namespace
