@@ -19,6 +19,8 @@ void registerRunCommand(CLI::App &app, int &exitCode);
 void registerTargetsCommand(CLI::App &app, int &exitCode);
 void registerDoctorCommand(CLI::App &app, int &exitCode);
 void registerInspectCommand(CLI::App &app, int &exitCode);
+void registerStatsCommand(CLI::App &app, int &exitCode);
+void registerVerifyCommand(CLI::App &app, int &exitCode);
 
 } // namespace nibble::cli
 

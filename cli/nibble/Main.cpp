@@ -23,6 +23,8 @@ int main(int argc, char **argv) {
   cli::registerRunCommand(app, exitCode);
   cli::registerDoctorCommand(app, exitCode);
   cli::registerInspectCommand(app, exitCode);
+  cli::registerStatsCommand(app, exitCode);
+  cli::registerVerifyCommand(app, exitCode);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {

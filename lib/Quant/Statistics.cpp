@@ -6,7 +6,9 @@
 //   T::sums      F64 [2]  sum, sum of squares
 //   T::histogram I64 [bins]
 //   T::channels  F64 [size of the axis] and T::channel_axis I64 [1], where collected
-// and the metadata holds the format's name and version, the fingerprint, and a digest of the arrays.
+// and the metadata holds `format`, `version`, `fingerprint` and `sha256`: the digest of all arrays in the order of
+// their names, each as length of the name, name, numpy's word for the type, number of bytes, bytes; numbers are
+// 64-bit little-endian.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Quant/Statistics.h"
@@ -31,7 +33,7 @@ std::string digestOf(const std::map<std::string, Tensor> &tensors) {
   for (const auto &[name, tensor] : tensors) {
     digest.update(static_cast<uint64_t>(name.size()));
     digest.update(llvm::StringRef(name));
-    digest.update(static_cast<uint64_t>(tensor.elementType()));
+    digest.update(nibble::name(tensor.elementType()));
     digest.update(static_cast<uint64_t>(tensor.byteSize()));
     digest.update(llvm::ArrayRef<char>(static_cast<const char *>(tensor.raw()), tensor.byteSize()));
   }

@@ -1,5 +1,6 @@
 // How files become samples: what is inferred, what is said, and what is refused.
 #include "calib/Datasets/Dataset.h"
+#include "calib/Datasets/ModelInputs.h"
 #include "calib/Datasets/Split.h"
 #include "lib/Support/Npy.h"
 #include "tests/unit/TestFiles.h"
@@ -264,6 +265,34 @@ TEST(Dataset, RandomSamplesAreEqualForEqualSeeds) {
     sum += value, squares += value * value;
   EXPECT_NEAR(sum / 2048, 0, 0.1);
   EXPECT_NEAR(squares / 2048, 1, 0.1);
+}
+
+TEST(ModelInputs, EveryModelOfTestdataReadsItsOwnSamples) {
+  struct Case {
+    const char *model, *samples;
+    std::map<std::string, int64_t> bindings;
+    int64_t count;
+  };
+  for (const Case &c : {
+           Case{"emoji-diffusion/unet", "emoji-diffusion/calib/unet", {{"batch_size", 2}}, 80},
+           Case{"emoji-diffusion/vae_decoder", "emoji-diffusion/eval/vae_decoder", {{"batch_size", 1}}, 8},
+           Case{"emoji-diffusion/vae_encoder", "emoji-diffusion/calib/vae_encoder", {{"batch_size", 1}}, 16},
+           Case{"emoji-diffusion/text_encoder", "emoji-diffusion/calib/prompt_ids.npy", {{"batch_size", 1}}, 32},
+           Case{"debian-llama/decoder", "debian-llama/calib_tokens.npy", {{"sequence_length", 256}}, 128},
+           Case{"debian-llama/decoder-genai", "debian-llama/eval_tokens.npy",
+                {{"batch_size", 1}, {"sequence_length", 128}, {"total_sequence_length", 128}, {"past_sequence_length", 0},
+                 {"kv_cache_dim", 32}}, 128}}) {
+    SCOPED_TRACE(c.model);
+    onnx_import::ModelSummary summary = valueOrFail(
+        onnx_import::summarizeModel(testData("models/" + std::string(c.model) + "/model.onnx")));
+    Opened opened = open({testData("models/" + std::string(c.samples))}, valueOrFail(makeInputSpecs(summary, c.bindings)));
+    ASSERT_TRUE(opened.dataset);
+    EXPECT_EQ(opened.dataset->size(), c.count);
+    std::vector<Tensor> last = valueOrFail(opened.dataset->sample(c.count - 1));
+    EXPECT_EQ(last.size(), summary.inputs.size());
+  }
+  onnx_import::ModelSummary unet = valueOrFail(onnx_import::summarizeModel(testData("models/emoji-diffusion/unet/model.onnx")));
+  expectError(makeInputSpecs(unet, {{"batchsize", 1}}).takeError(), ErrorKind::Usage, "nearest dimension: 'batch_size'");
 }
 
 TEST(Split, HoldsOutEveryFifthSample) {

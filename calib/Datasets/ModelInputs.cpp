@@ -1,0 +1,46 @@
+#include "calib/Datasets/ModelInputs.h"
+#include "calib/Datasets/Layout.h"
+
+#include "llvm/ADT/StringSwitch.h"
+#include <optional>
+
+namespace nibble::calib {
+
+/// ONNX's words for element types, in lower case.
+static std::optional<ElementType> parseElementType(llvm::StringRef word) {
+  return llvm::StringSwitch<std::optional<ElementType>>(word)
+      .Case("float", ElementType::F32).Case("double", ElementType::F64).Case("float16", ElementType::F16)
+      .Case("bfloat16", ElementType::BF16).Case("int8", ElementType::I8).Case("uint8", ElementType::U8)
+      .Case("int16", ElementType::I16).Case("uint16", ElementType::U16).Case("int32", ElementType::I32)
+      .Case("uint32", ElementType::U32).Case("int64", ElementType::I64).Case("uint64", ElementType::U64)
+      .Case("bool", ElementType::Bool).Default(std::nullopt);
+}
+
+llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSummary &model,
+                                                      const std::map<std::string, int64_t> &bindings) {
+  std::vector<std::string> symbols;
+  std::vector<InputSpec> inputs;
+  for (const onnx_import::GraphValue &value : model.inputs) {
+    std::optional<ElementType> type = parseElementType(value.elementType);
+    if (!type)
+      return makeError(ErrorKind::Unsupported, "input '" + value.name + "' is " + value.elementType +
+                                                   ", of which no samples can be read");
+    InputSpec input{value.name, *type, Shape(value.shape.begin(), value.shape.end()), value.symbols};
+    for (size_t axis = 0; axis < input.shape.size() && axis < input.symbols.size(); ++axis) {
+      if (input.symbols[axis].empty())
+        continue;
+      symbols.push_back(input.symbols[axis]);
+      if (auto bound = bindings.find(input.symbols[axis]); bound != bindings.end())
+        input.shape[axis] = bound->second;
+    }
+    inputs.push_back(std::move(input));
+  }
+  for (const auto &[name, value] : bindings)
+    if (!llvm::is_contained(symbols, name))
+      return makeError(ErrorKind::Usage, "--bind " + name + "=" + llvm::Twine(value) + ": no input has this dimension",
+                       symbols.empty() ? std::vector<std::string>{"all dimensions of the inputs are fixed"}
+                                       : std::vector<std::string>{"nearest dimension: '" + nearestName(name, symbols) + "'"});
+  return inputs;
+}
+
+} // namespace nibble::calib
