@@ -121,10 +121,11 @@ private:
   /// The loader of a vendor accepts flipped bits, so io.json repeats the digest of its binary.
   void checkBinary(llvm::StringRef name, const llvm::json::Value &value) {
     const llvm::json::Object *root = value.getAsObject();
-    std::optional<llvm::StringRef> binary = root ? root->getString("binary") : std::nullopt;
-    std::optional<llvm::StringRef> digest = root ? root->getString("binary_sha256") : std::nullopt;
+    const llvm::json::Object *entry = root ? root->getObject("binary") : nullptr;
+    std::optional<llvm::StringRef> binary = entry ? entry->getString("file") : std::nullopt;
+    std::optional<llvm::StringRef> digest = entry ? entry->getString("sha256") : std::nullopt;
     if (!binary || !digest) {
-      problem(name, "names no binary and binary_sha256");
+      problem(name, "names no binary with file and sha256");
       return;
     }
     llvm::SmallString<128> relative = llvm::sys::path::parent_path(name);

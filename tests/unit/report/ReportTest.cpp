@@ -180,7 +180,7 @@ llvm::Error verify(llvm::StringRef folder) {
 void fillFolder(const TemporaryFolder &folder, llvm::StringRef modelPath) {
   ASSERT_FALSE(llvm::errorToBool(writeReport(folder.file("."), makeReport())));
   folder.write("blocks/a.bin", "binary");
-  folder.write("blocks/a.io.json", "{\"binary\": \"a.bin\", \"binary_sha256\": \"" + sha256({"binary", 6}) + "\"}");
+  folder.write("blocks/a.io.json", "{\"binary\": {\"file\": \"a.bin\", \"sha256\": \"" + sha256({"binary", 6}) + "\"}}");
   ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("x.npz"), {{"x", Tensor::fromValues<float>({1}, {1})}})));
   Manifest manifest{"1.2.3", "name: w8a16\n", "onnx", {{"batch", 1}}, {{"seed", "0"}}, {{"model", modelPath.str()}}};
   ASSERT_FALSE(llvm::errorToBool(writeManifest(folder.file("."), manifest)));
@@ -227,8 +227,8 @@ TEST(Verify, ReadsWhatWasWrittenWrong) {
   for (const Case &bad : {Case{"a.json", "{", "is not JSON"}, Case{"a.npz", "x", "not a .npz"}, Case{"a.npy", "x", "not a .npy"},
                           Case{"a.safetensors", "x", "too short"}, Case{"io.json", "{}", "names no binary"},
                           Case{"report.json", "{}", "lacks 'coverage'"},
-                          Case{"io.json", "{\"binary\": \"../b\", \"binary_sha256\": \"\"}", "outside"},
-                          Case{"io.json", "{\"binary\": \"io.json\", \"binary_sha256\": \"\"}", "another SHA-256"}}) {
+                          Case{"io.json", "{\"binary\": {\"file\": \"../b\", \"sha256\": \"\"}}", "outside"},
+                          Case{"io.json", "{\"binary\": {\"file\": \"io.json\", \"sha256\": \"\"}}", "another SHA-256"}}) {
     SCOPED_TRACE(bad.fragment);
     TemporaryFolder folder;
     folder.write(bad.name, bad.contents);
