@@ -1,6 +1,6 @@
 """ONNX Runtime's QNN helpers on the models of testdata: what a user gets for Snapdragon 8 Gen 2 with today's flow.
 
-usage: rivals_qnn.py [--case NAME]... [--config w8a8|w8a16]... [--samples N] [--json FILE]
+usage: rivals_qnn.py [--case NAME]... [--config NAME]... [--samples N] [--json FILE]
 
 qnn_preprocess_model, get_qnn_qdq_config and quantize make the model with every calibration sample; the QNN execution
 provider compiles it to a context binary and runs the first N evaluation samples in the vendor's emulation (HTP). The
@@ -8,6 +8,7 @@ estimate is the vendor's simulation for QCS9100, the SoC of the same architectur
 onnxruntime is the same file's metric on the CPU with graph optimizations off, over the same samples.
 """
 import argparse
+import collections
 import csv
 import json
 import os
@@ -17,7 +18,9 @@ import time
 
 import common
 
-CONFIGS = {"w8a8": "QUInt8", "w8a16": "QUInt16"}
+# Types of activations and weights: the helper's default weights are unsigned, a careful user's are signed.
+CONFIGS = {"w8a8-u8": ("QUInt8", "QUInt8"), "w8a8-s8": ("QUInt8", "QInt8"),
+           "w8a16-u8": ("QUInt16", "QUInt8"), "w8a16-s8": ("QUInt16", "QInt8")}
 SNAPDRAGON_8_GEN_2, ESTIMATED_SOC = "43", "77"
 TIME_LIMIT, MEMORY_LIMIT = 1500, 9000
 
@@ -37,8 +40,9 @@ def quantize(case, config, folder):
     dropMetadata(source)
     if not qnn_preprocess_model(source, prepared):
         prepared = source
+    activation, weight = CONFIGS[config]
     settings = get_qnn_qdq_config(prepared, rivals_ort.reader(case, 1), per_channel=True,
-                                  activation_type=QuantType[CONFIGS[config]], weight_type=QuantType.QInt8)
+                                  activation_type=QuantType[activation], weight_type=QuantType[weight])
     quantizeModel(prepared, target, settings)
     return target, time.monotonic() - start
 
@@ -107,7 +111,10 @@ def estimate(model, providerFolder, folder, fallback):
         "ep.context_enable": "1", "ep.context_file_path": os.path.join(folder, "estimate.onnx"),
         "ep.context_embed_mode": "1", "profiling_level": "detailed", "profiling_file_path": profile})
     with open(profile) as file:
-        counters = {row["Event Identifier"]: int(row["Time"]) for row in csv.DictReader(file)}
+        counters = collections.Counter()
+        # Every partition of the graph has its own rows.
+        for row in csv.DictReader(file):
+            counters[row["Event Identifier"]] += int(row["Time"])
     return {"estimate_us": counters["Simulated (Accelerator exec time us)"],
             "spill_bytes": counters["Intermediate Spill"],
             "ddr_bytes": sum(counters[name] for name in ("Input Fill", "Intermediate Fill", "Intermediate Spill",
