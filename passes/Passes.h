@@ -18,6 +18,13 @@ namespace nibble {
 #define GEN_PASS_REGISTRATION
 #include "passes/Passes.h.inc"
 
+/// From an imported module to one with static shapes, folded constants, raised normalizations and
+/// activations, and outlined blocks.
+void buildNormalizePipeline(mlir::OpPassManager &manager);
+
+/// Rewrites a normalized module into the float form that `target` asks for.
+void buildLegalizePipeline(mlir::OpPassManager &manager, const Target &target);
+
 /// Puts uncalibrated quantizers into a legalized float program, assigns their encodings, sets their ranges
 /// and stores constants as integers. The arguments must outlive the manager. Weight-only recipes need no
 /// statistics.
@@ -28,6 +35,9 @@ std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const quant::Statistic
                                                           const Target &target);
 std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(const quant::Statistics &statistics, const Recipe &recipe,
                                                       const Target &target);
+
+/// Makes `nibble-normalize` known to `nibble-opt`.
+void registerNibblePipelines();
 
 } // namespace nibble
 

@@ -5,6 +5,177 @@
 include "mlir/Pass/PassBase.td"
 
 //===----------------------------------------------------------------------===//
+// Normalize
+//===----------------------------------------------------------------------===//
+
+def InferShapesPass : Pass<"nibble-infer-shapes", "::mlir::func::FuncOp"> {
+  let summary = "makes all types static and evaluates what is constant";
+  let description = [{
+    One walk in program order. Every operation gets the result types that its operands give it;
+    `nn.shape` and `nn.size` become constants; an operation whose operands are all constant is
+    executed by the float runtime where its results take at most `fold-limit` bytes or no more than
+    its operands, so that folding cannot make a model larger than it was.
+
+    ```mlir
+    func.func @main(%x: tensor<2x8xf32>) -> tensor<?x?xf32> {
+      %s = nn.shape %x {end = 1 : i64} : (tensor<2x8xf32>) -> tensor<1xi64>
+      %m = nn.constant(dense<-1> : tensor<1xi64>) : tensor<1xi64>
+      %c = nn.concat %s, %m {axis = 0 : i64} : (tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+      %r = nn.reshape %x, %c : (tensor<2x8xf32>, tensor<2xi64>) -> tensor<?x?xf32>
+    ==>
+    func.func @main(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
+      %c = nn.constant(dense<[2, -1]> : tensor<2xi64>) : tensor<2xi64>
+      %r = nn.reshape %x, %c : (tensor<2x8xf32>, tensor<2xi64>) -> tensor<2x8xf32>
+    ```
+
+    Diagnoses graph inputs with dynamic dimensions (with the `--bind` that is missing) and results
+    whose shape depends on data. Quantizers are never folded.
+
+    numerics: exact
+  }];
+  let options = [Option<"foldLimit", "fold-limit", "int64_t", /*default=*/"1048576",
+    "Bytes that the results of a folded operation may take where its operands take fewer">];
+  let statistics = [Statistic<"numFolded", "folded", "Operations replaced by constants">,
+                    Statistic<"numKept", "kept", "Operations on constants that were too large to fold">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def SimplifyOperatorsPass : Pass<"nibble-simplify-operators", "::mlir::func::FuncOp"> {
+  let summary = "removes operations that do nothing and gives the rest one form";
+  let description = [{
+    Removes identities (`x * 1`, `x + 0`, a cast to the same type, an expand, tile, slice, pad,
+    transpose or reshape that changes nothing, a where with a constant condition, a concat of one
+    tensor). Squeeze, unsqueeze and flatten become `nn.reshape` with a constant, complete shape;
+    reshapes of reshapes and transposes of transposes are composed; `auto_pad` and `output_shape`
+    become `pads`. A guard against NaN behind a softmax is removed where every constant that is
+    added to the scores is finite.
+
+    ```mlir
+    %a = nn.unsqueeze %x, %axes : (tensor<2x8xf32>, tensor<1xi64>) -> tensor<2x1x8xf32>
+    %n = nn.mul %a, %one : (tensor<2x1x8xf32>, tensor<f32>) -> tensor<2x1x8xf32>
+    ==>
+    %n = nn.reshape %x, %shape : (tensor<2x8xf32>, tensor<3xi64>) -> tensor<2x1x8xf32>
+    ```
+
+    numerics: exact, except for the sign of a zero in `x + 0`, and for inputs with infinities behind
+    a removed guard
+  }];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def RaiseNormalizationsPass : Pass<"nibble-raise-normalizations", "::mlir::func::FuncOp"> {
+  let summary = "finds LayerNorm, RMSNorm and GroupNorm in the operators that exporters write";
+  let description = [{
+    LayerNorm and RMSNorm from mean, square, square root and quotient over the last axes; GroupNorm
+    from reshape, instance normalization with trivial parameters and reshape. Factors and offsets
+    that follow become the scale and the bias.
+
+    ```mlir
+    %p = nn.pow %x, %two
+    %m = nn.reduce_mean %p, %last
+    %e = nn.add %m, %epsilon
+    %s = nn.sqrt %e
+    %r = nn.reciprocal %s
+    %n = nn.mul %x, %r
+    %y = nn.mul %weight, %n
+    ==>
+    %y = nn.rms_normalization %x, %weight {axis = -1 : i64, epsilon = 1.0e-5 : f32}
+    ```
+
+    A chain whose inner values have other uses is left as it is.
+
+    numerics: bounded by a few units in the last place of the normalized value
+  }];
+  let statistics = [Statistic<"numRaised", "raised", "Normalizations found">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def RaiseActivationsPass : Pass<"nibble-raise-activations", "::mlir::func::FuncOp"> {
+  let summary = "finds GELU, and gathers the two halves of an attention scale";
+  let description = [{
+    `x * 0.5 * (1 + erf(x / sqrt(2)))` in any association becomes `nn.gelu`; likewise the tanh form.
+    Exporters of scaled dot product attention multiply both query and key by the square root of the
+    scale; both factors move to the query, as one rounding in an integer program is better than two.
+
+    ```mlir
+    %d = nn.div %x, %sqrt2
+    %e = nn.erf %d
+    %p = nn.add %e, %one
+    %m = nn.mul %x, %p
+    %y = nn.mul %m, %half
+    ==>
+    %y = nn.gelu %x
+    ```
+
+    numerics: bounded by a few units in the last place
+  }];
+  let statistics = [Statistic<"numGelu", "gelu", "GELU activations found">,
+                    Statistic<"numScales", "scales", "Attention scales gathered">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def OutlineBlocksPass : Pass<"nibble-outline-blocks", "::mlir::func::FuncOp"> {
+  let summary = "cuts the function into nn.block operations";
+  let description = [{
+    The program is cut into contiguous segments, so that every block can be executed on its own.
+    Where the names of nodes carry scopes ("/down_blocks.0/resnets.0/conv1/Conv"), a segment is a
+    scope: the largest with at most `max-operations` operations. Where they do not, cuts are made
+    where the fewest values are live, which is between the layers of a residual network. Operands
+    and results of a block are all live edges; constants are inside the blocks that use them.
+
+    ```mlir
+    %w = nn.constant(#nn.blob<...>) : tensor<8x8xf32>
+    %a = nn.matmul %x, %w loc("/layers.0/MatMul")
+    %b = nn.relu %a loc("/layers.1/Relu")
+    ==>
+    %a = nn.block @"/layers.0"(%p = %x) {
+      %w = nn.constant(#nn.blob<...>) : tensor<8x8xf32>
+      %m = nn.matmul %p, %w
+      nn.yield %m
+    } attributes {structural_hash = "..."}
+    %b = nn.block @"/layers.1"(%p = %a) { ... }
+    ```
+
+    `structural_hash` is a SHA-256, cut to 16 digits, over operators, types and attributes; blocks
+    that differ in names and constants only have the same.
+
+    numerics: exact
+  }];
+  let options = [
+    Option<"maxOperations", "max-operations", "int64_t", /*default=*/"48",
+      "Largest number of operations in a scope that becomes one block">,
+    Option<"minOperations", "min-operations", "int64_t", /*default=*/"12",
+      "Smallest number of operations in a block of a model without scopes">];
+  let statistics = [Statistic<"numBlocks", "blocks", "Blocks made">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// Legalize
+//===----------------------------------------------------------------------===//
+
+def LegalizePass : Pass<"nibble-legalize", "::mlir::func::FuncOp"> {
+  let summary = "rewrites float operators into forms that a target executes";
+  let description = [{
+    Applies the named patterns of `passes/Legalize/Legalizations.h`, all at once and inside blocks.
+    Each pattern states its conditions, its numerics and the rule by which a value it creates takes
+    its range. The names come from the target's file; an unknown one is an error.
+
+    ```mlir
+    // patterns=erf-gelu-to-gelu
+    %e = nn.erf %d
+    ...
+    ==>
+    %y = nn.gelu %x
+    ```
+
+    numerics: as each pattern states
+  }];
+  let options = [ListOption<"patterns", "patterns", "std::string", "Names of the patterns to apply">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // Calibrate, Assign, Quantize
 //===----------------------------------------------------------------------===//
 

@@ -10,6 +10,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   registry.insert<nibble::nn::NNDialect, mlir::func::FuncDialect>();
   nibble::registerNibblePasses();
+  nibble::registerNibblePipelines();
   mlir::registerTransformsPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Nibble's pass driver\n", registry));
 }

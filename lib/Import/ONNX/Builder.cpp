@@ -160,6 +160,11 @@ llvm::Error Builder::addInputs() {
   for (auto [index, input] : llvm::enumerate(inputs)) {
     values[input->name()] = body->getArgument(index);
     function.setArgAttr(index, nn::nameAttribute, builder.getStringAttr(input->name()));
+    SmallVector<Attribute> symbols;
+    for (int axis = 0; axis < input->type().tensor_type().shape().dim_size(); ++axis)
+      symbols.push_back(builder.getStringAttr(dimensionSymbol(*input, axis)));
+    if (llvm::any_of(symbols, [](Attribute symbol) { return !cast<StringAttr>(symbol).empty(); }))
+      function.setArgAttr(index, nn::symbolsAttribute, builder.getArrayAttr(symbols));
   }
   builder.setInsertionPointToStart(body);
   return llvm::Error::success();

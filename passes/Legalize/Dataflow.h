@@ -1,0 +1,21 @@
+//===- Dataflow.h - where values come from, across blocks ------------------===//
+#ifndef NIBBLE_PASSES_LEGALIZE_DATAFLOW_H
+#define NIBBLE_PASSES_LEGALIZE_DATAFLOW_H
+
+#include "lib/Dialect/NN/NNDialect.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace nibble {
+
+/// The value that `value` stands for outside or inside of nn.block: the operand of a block argument,
+/// the yielded value of a block's result.
+mlir::Value lookThroughBlocks(mlir::Value value);
+
+/// Calls `visit(use, constant)` for every use of a float constant that reaches the input of `softmax`
+/// by sums, products, choices and data movement, also across blocks. Computed scores end the search.
+void visitScoreConstants(nn::SoftmaxOp softmax,
+                         llvm::function_ref<void(mlir::OpOperand &use, mlir::Value constant)> visit);
+
+} // namespace nibble
+
+#endif
