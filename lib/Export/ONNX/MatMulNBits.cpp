@@ -18,23 +18,28 @@
 #include "lib/Support/Parallel.h"
 
 #include "llvm/Support/MathExtras.h"
+#include <limits>
 
 using namespace mlir;
 
 namespace nibble::onnx_export {
 
-/// Where the elements of a stored matrix are: [K, N], or [N, K] where `isTransposed`. Blocks run along K.
+/// Where the elements of a stored matrix are: [K, N], or [N, K] where `isTransposed`. Blocks run along K; a
+/// weight with one scale per column or for all is cut into blocks too, which then share scales.
 struct BlockMatrix {
   nn::DequantizeWeightOp weight;
   nn::QuantizerOp quantizer;
   int64_t k, n, blockSize, blocks;
   unsigned bits;
   bool isTransposed, isSigned;
+  enum class Scales { Block, Column, Tensor } scales;
   /// Whether zero points differ from the middle of the range.
   bool hasZeroPoints;
 
   int64_t elementIndex(int64_t row, int64_t column) const { return isTransposed ? column * k + row : row * n + column; }
   int64_t blockIndex(int64_t block, int64_t column) const {
+    if (scales != Scales::Block)
+      return scales == Scales::Column ? column : 0;
     return isTransposed ? column * blocks + block : block * n + column;
   }
   /// What turns a stored value into the unsigned value of MatMulNBits.
@@ -45,6 +50,20 @@ struct BlockMatrix {
 };
 
 namespace {
+
+/// The block size for a column of `k` elements that share one scale: the one that takes the fewest bytes with
+/// padding and repeated scales, at most 256, above which ONNX Runtime's kernels are slow.
+int64_t chooseBlockSize(int64_t k, unsigned bits) {
+  int64_t best = 256, bestBytes = std::numeric_limits<int64_t>::max();
+  for (int64_t size = 256; size >= 16; size /= 2) {
+    int64_t bytes = llvm::divideCeilSigned(k, size) * (size * bits / 8 + static_cast<int64_t>(sizeof(float)));
+    if (bytes < bestBytes) {
+      best = size;
+      bestBytes = bytes;
+    }
+  }
+  return best;
+}
 
 /// Columns packed together, so that rows of a [K, N] matrix are read in runs.
 constexpr int64_t columnsPerTile = 64;
@@ -127,12 +146,10 @@ std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weig
     reason = "its weight has rank " + std::to_string(type.getRank());
   else if (bits != 4 && bits != 8)
     reason = "its weight has " + std::to_string(bits) + " bits";
-  else if (!encoding.blockSize)
-    reason = "its weight is not stored in blocks";
-  else if (*encoding.axis != kAxis)
-    reason = gather ? "its table has blocks along the axis that is indexed"
-                    : "its weight has blocks along the axis that is not reduced";
-  else if (*encoding.blockSize < 16 || !llvm::isPowerOf2_64(static_cast<uint64_t>(*encoding.blockSize)))
+  else if (encoding.axis && *encoding.axis != (encoding.blockSize ? kAxis : 1 - kAxis))
+    reason = std::string(encoding.blockSize ? "blocks" : "scales") + " of its weight run along the wrong axis";
+  else if (encoding.blockSize &&
+           (*encoding.blockSize < 16 || !llvm::isPowerOf2_64(static_cast<uint64_t>(*encoding.blockSize))))
     reason = "block size " + std::to_string(*encoding.blockSize) + " is not a power of two of at least 16";
   else if (gemm && (gemm.getTransA() || !gemm.getAlpha().isExactlyValue(1.0) || !gemm.getBeta().isExactlyValue(1.0)))
     reason = "its transA, alpha or beta is not the default";
@@ -146,8 +163,13 @@ std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weig
   bool hasZeroPoints = encoding.zeroPoints.empty() ? middle != 0 : llvm::any_of(encoding.zeroPoints, [&](int32_t value) {
     return value != middle;
   });
-  return BlockMatrix{weight,   quantizer, k, n, *encoding.blockSize, llvm::divideCeilSigned(k, *encoding.blockSize), bits,
-                     isTransposed, isSigned, hasZeroPoints};
+  BlockMatrix::Scales scales = encoding.blockSize ? BlockMatrix::Scales::Block
+                               : encoding.axis    ? BlockMatrix::Scales::Column
+                                                  : BlockMatrix::Scales::Tensor;
+  // A table is not padded.
+  int64_t blockSize = encoding.blockSize ? *encoding.blockSize : gather ? 256 : chooseBlockSize(k, bits);
+  int64_t blocks = llvm::divideCeilSigned(k, blockSize);
+  return BlockMatrix{weight, quantizer, k, n, blockSize, blocks, bits, isTransposed, isSigned, scales, hasZeroPoints};
 }
 
 } // namespace
@@ -256,10 +278,11 @@ llvm::Error GraphBuilder::buildGatherBlockQuantized(nn::GatherOp op, BlockMatrix
     if (hasZeroPoints)
       addFromEncoding(packed.zeroPoint, storage, blockShape, quantizer,
                       [matrix, storage, blockShape](const quant::Encoding &encoding) {
-                        std::vector<int32_t> zeroPoints = encoding.zeroPoints;
-                        zeroPoints.resize(static_cast<size_t>(elementCount(blockShape)));
-                        for (int32_t &zeroPoint : zeroPoints)
-                          zeroPoint += matrix.bits == 8 ? matrix.offset() : 0;
+                        std::vector<int32_t> zeroPoints;
+                        for (int64_t n = 0; n < matrix.n; ++n)
+                          for (int64_t block = 0; block < matrix.blocks; ++block)
+                            zeroPoints.push_back(matrix.zeroPoint(encoding, block, n) -
+                                                 (matrix.bits == 4 ? matrix.offset() : 0));
                         return makeZeroPoints(storage, blockShape, zeroPoints);
                       });
   }

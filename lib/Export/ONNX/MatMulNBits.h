@@ -14,10 +14,13 @@ struct MatMulNBitsOptions {
   uint64_t externalDataThreshold = uint64_t(1) << 30;
 };
 
-/// Writes a weight-only module: nn.matmul and nn.gemm whose weight is stored in blocks of 4 or 8 bits along
-/// the reduced axis, with a block size that is a power of two and at least 16, become
-/// com.microsoft.MatMulNBits, and nn.gather from a table with such blocks in its rows GatherBlockQuantized;
-/// other stored weights become DequantizeLinear in front of a float operator. `notes`, if given, receives one
+/// Writes a weight-only module: nn.matmul and nn.gemm with a stored weight of 4 or 8 bits become
+/// com.microsoft.MatMulNBits, and nn.gather from such a table GatherBlockQuantized. Blocks must run along the
+/// reduced axis (of a table, along its rows) and their size be a power of two and at least 16; one scale per
+/// output channel, per row or per tensor is repeated for blocks of up to 256. In this form ONNX Runtime
+/// multiplies with the stored weights as they are, whereas it may round the activations of a product with
+/// DequantizeLinear to 8 bits when it optimizes. Other stored weights become DequantizeLinear in front of a
+/// float operator. Addends, norms and all else stay float. `notes`, if given, receives one
 /// line per product or gather for which that is so, with the reason.
 /// Written atomically. Errors: IO, Unsupported, BadInput.
 llvm::Error exportMatMulNBits(mlir::ModuleOp module, llvm::StringRef path, const MatMulNBitsOptions &options,

@@ -300,17 +300,57 @@ class MatMulNBits(unittest.TestCase):
                     np.testing.assert_array_equal(run(contents, {"ids": index})[0], wanted)
                     np.testing.assert_array_equal(run(reexport(contents), {"ids": index})[0], wanted)
 
+    def testChannels(self):
+        for storage in ("int4", "int8", "uint8"):
+            for k, n in ((64, 6), (256, 5), (688, 7), (1000, 3)):
+                for granularity in ("channel", "tensor"):
+                    with self.subTest(storage=storage, k=k, n=n, granularity=granularity):
+                        low, high = programs.RANGE[storage]
+                        stored = self.random.integers(low, high + 1, size=(k, n))
+                        scale = self.random.uniform(0.01, 0.02, size=n).astype(np.float32)
+                        options = dict(axis=1)
+                        if granularity == "tensor":
+                            scale, options = scale[0], {}
+                        zero = np.full(np.shape(scale), 130 if low == 0 else 0)
+                        p = Program()
+                        x = p.input("x", [3, k])
+                        p.quantizer("w_q", storage, scale, zero, **options)
+                        p.op("y", "matmul", [x, p.weight("w", stored, storage, "w_q")], [3, n])
+                        model, contents, lines = export(p, "y", form="matmulnbits")
+                        self.assertEqual((lines, [node.op_type for node in model.graph.node]), ([], ["MatMulNBits"]))
+                        value = self.random.normal(size=(3, k)).astype(np.float32)
+                        wanted = value.astype(np.float64) @ ((stored - zero) * scale)
+                        for optimize in (False, True):
+                            closeTo(self, run(contents, {"x": value}, optimize)[0], wanted, 0)
+
+    def testTablesWithOneScalePerRow(self):
+        for storage in ("int4", "uint4", "int8"):
+            with self.subTest(storage=storage):
+                low, high = programs.RANGE[storage]
+                stored = self.random.integers(low, high + 1, size=(20, 300))
+                scale = self.random.uniform(0.5, 1.5, size=20).astype(np.float32)
+                zero = self.random.integers(low, high + 1, size=20)
+                p = Program()
+                ids = p.input("ids", [3], "int64")
+                p.quantizer("w_q", storage, scale, zero, axis=0)
+                p.op("y", "gather", [p.weight("w", stored, storage, "w_q"), ids], [3, 300])
+                model, contents, _ = export(p, "y", form="matmulnbits")
+                self.assertEqual([node.op_type for node in model.graph.node], ["GatherBlockQuantized"])
+                index = np.array([3, 19, 0])
+                wanted = ((stored - zero[:, None]) * scale[:, None]).astype(np.float32)[index]
+                np.testing.assert_array_equal(run(contents, {"ids": index})[0], wanted)
+
     def testOthersStay(self):
         p = Program()
         x = p.input("x", [3, 48])
-        stored, scale = self.random.integers(-8, 8, size=(48, 6)), np.full(6, 0.1, np.float32)
-        p.quantizer("w_q", "int4", scale, axis=1)
+        stored, scale = self.random.integers(-8, 8, size=(48, 6)), np.full(48, 0.1, np.float32)
+        p.quantizer("w_q", "int4", scale, axis=0)
         p.op("y", "matmul", [x, p.weight("w", stored, "int4", "w_q")], [3, 6])
         model, contents, lines = export(p, "y", form="matmulnbits")
         self.assertEqual(lines, ["note node 'node_y' keeps its weight in DequantizeLinear form: "
-                                 "its weight is not stored in blocks"])
+                                 "scales of its weight run along the wrong axis"])
         value = self.random.normal(size=(3, 48)).astype(np.float32)
-        closeTo(self, run(contents, {"x": value})[0], value.astype(np.float64) @ (stored * scale), 0)
+        closeTo(self, run(contents, {"x": value})[0], value.astype(np.float64) @ (stored * scale[:, None]), 0)
 
 
 if __name__ == "__main__":
