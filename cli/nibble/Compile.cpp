@@ -1,9 +1,79 @@
 //===- Compile.cpp - nibble compile ----------------------------------------===//
+#include "cli/driver/Compile.h"
 #include "cli/nibble/Commands.h"
+#include "lib/Support/Error.h"
+
+#include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
+#include <memory>
 
 namespace nibble::cli {
 
-void registerCompileCommand(CLI::App &app, int &exitCode) {}
+/// Splits NAME=VALUE; throws CLI::ValidationError, which the program reports as a usage error.
+static std::pair<std::string, std::string> splitAssignment(const std::string &option, const std::string &text) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+    throw CLI::ValidationError(option, "wanted NAME=VALUE, found '" + text + "'");
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+static int64_t parseInteger(const std::string &option, const std::string &text) {
+  int64_t value = 0;
+  if (llvm::StringRef(text).getAsInteger(10, value))
+    throw CLI::ValidationError(option, "wanted an integer, found '" + text + "'");
+  return value;
+}
+
+void registerCompileCommand(CLI::App &app, int &exitCode) {
+  struct Arguments {
+    driver::CompileOptions options;
+    std::vector<std::string> bindings;
+    std::string emulateSamples = "4";
+    bool noReport = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  driver::CompileOptions &options = arguments->options;
+  CLI::App *command = app.add_subcommand("compile", "Quantize an ONNX model, emit it for a target, and report its accuracy");
+  command->add_option("model", options.modelPath, "FP32 ONNX model")->required();
+  command->add_option("--bind", arguments->bindings, "Value of a symbolic dimension, NAME=VALUE (repeatable)");
+  command->add_option("--recipe", options.recipe, "Recipe name (see 'nibble recipes') or a .yaml file")->required();
+  command->add_option("--target", options.target, "Target name (see 'nibble targets')")->capture_default_str();
+  command->add_option("-o,--output", options.outputFolder, "Folder for everything that is written")->required();
+  command->add_option("--calib", options.calibration,
+                      "Calibration inputs: folder of .npz, one .npz, .npy of tokens, INPUT=FILE, or random:N (repeatable)");
+  command->add_option("--eval", options.evaluation, "Evaluation inputs, in the same forms as --calib (repeatable)");
+  command->add_option("--stats", options.statisticsPath, "Reuse a statistics file of an earlier run");
+  command->add_option("--emit", options.emit, "What to write: qdq, encodings, matmulnbits, binary (default: all that apply)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"qdq", "encodings", "matmulnbits", "binary"}));
+  command->add_flag("--no-report", arguments->noReport, "Write no report and evaluate nothing");
+  command->add_option("--metric", options.metrics, "Task metric on --eval: sqnr, psnr, perplexity, kl, top1 (repeatable)")
+      ->check(CLI::IsMember({"sqnr", "psnr", "perplexity", "kl", "top1"}));
+  command->add_option("--metric-cmd", options.metricCommand, "Program that scores two folders of outputs, FP32 and quantized");
+  command->add_option("--max-drop", options.maxDrops, "Gate METRIC=VALUE: a larger drop exits with code 6 (repeatable)");
+  command->add_option("--emulate-samples", arguments->emulateSamples, "Samples run in the vendor's emulation, or 'all'")
+      ->capture_default_str();
+  command->add_option("--check-seconds", options.checkSeconds, "Time for running blocks in the vendor's emulation")
+      ->capture_default_str();
+  command->add_option("--qnn-dir", options.qnnFolder, "Folder of the onnxruntime-qnn package");
+  command->add_option("--threads", options.threads, "Threads (default: all cores)");
+  command->add_option("--progress", options.progress, "auto, plain, json or none")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "plain", "json", "none"}));
+  command->callback([arguments, &exitCode] {
+    driver::CompileOptions &options = arguments->options;
+    for (const std::string &text : arguments->bindings) {
+      auto [name, value] = splitAssignment("--bind", text);
+      if (!options.bindings.emplace(name, parseInteger("--bind", value)).second)
+        throw CLI::ValidationError("--bind", "dimension '" + name + "' is bound twice");
+    }
+    options.emulateSamples =
+        arguments->emulateSamples == "all" ? -1 : parseInteger("--emulate-samples", arguments->emulateSamples);
+    if (options.emulateSamples < -1 || options.emulateSamples == 0)
+      throw CLI::ValidationError("--emulate-samples", "wanted a positive number or 'all'");
+    options.writeReport = !arguments->noReport;
+    exitCode = reportError(driver::compile(options), llvm::errs());
+  });
+}
 
 } // namespace nibble::cli

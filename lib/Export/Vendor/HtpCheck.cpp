@@ -8,6 +8,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <onnx/onnx_pb.h>
 
 namespace nibble::vendor {
@@ -25,8 +26,11 @@ public:
     QdqGraph graph;
     if (!graph.model.ParseFromArray(modelBytes.data(), static_cast<int>(modelBytes.size())))
       return makeError(ErrorKind::BadInput, "the block is not an ONNX model");
-    for (const auto &initializer : graph.model.graph().initializer())
+    for (const auto &initializer : graph.model.graph().initializer()) {
       graph.constantTypes[initializer.name()] = initializer.data_type();
+      if (initializer.data_type() == onnx::TensorProto::FLOAT && initializer.raw_data().size() == sizeof(float))
+        std::memcpy(&graph.scales[initializer.name()], initializer.raw_data().data(), sizeof(float));
+    }
     for (const auto &node : graph.model.graph().node())
       for (const std::string &output : node.output())
         graph.producers[output] = &node;
@@ -68,8 +72,9 @@ public:
       std::optional<EncodingClass> weight = operation ? weightOf(*operation) : std::nullopt;
       ErrorBound own = target.errorBound(operation ? operationName(operation->op_type()) : "identity", storage,
                                          weight ? &*weight : nullptr);
-      bound.maximum += own.maximum;
-      bound.sumOfSquares += own.rootMeanSquare * own.rootMeanSquare;
+      double gain = operation ? gainOf(*operation, node) : 1;
+      bound.maximum = bound.maximum * gain + own.maximum;
+      bound.sumOfSquares = bound.sumOfSquares * gain * gain + own.rootMeanSquare * own.rootMeanSquare;
       bounds[node.output(0)] = bound;
       tensor.allowed = {bound.maximum, std::sqrt(bound.sumOfSquares), own.evidence};
       tensors.push_back(std::move(tensor));
@@ -110,6 +115,18 @@ private:
   }
   ElementType storageOf(const onnx::NodeProto &quantize) const { return elementTypeOf(typeOfZeroPoint(quantize)); }
 
+  /// Output quanta per input quantum of an operation whose slope does not shrink with the range of its
+  /// input: a sine over many periods has a coarse grid before it and a fine one behind it.
+  double gainOf(const onnx::NodeProto &operation, const onnx::NodeProto &quantize) const {
+    if (operation.op_type() != "Sin" && operation.op_type() != "Cos")
+      return 1;
+    auto producer = producers.find(operation.input(0));
+    if (producer == producers.end() || producer->second->op_type() != "DequantizeLinear")
+      return 1;
+    float inputScale = scales.lookup(producer->second->input(1)), outputScale = scales.lookup(quantize.input(1));
+    return outputScale > 0 ? std::max(1.0, double(inputScale) / outputScale) : 1;
+  }
+
   /// The encoding of a constant right operand.
   std::optional<EncodingClass> weightOf(const onnx::NodeProto &operation) const {
     if (operation.input_size() < 2)
@@ -136,6 +153,8 @@ private:
 
   onnx::ModelProto model;
   llvm::StringMap<int> constantTypes;
+  /// Scales that are one number.
+  llvm::StringMap<float> scales;
   llvm::StringMap<const onnx::NodeProto *> producers;
 };
 } // namespace

@@ -1,0 +1,226 @@
+//===- Binary.cpp - the vendor's binary of a compile, checked --------------===//
+#include "cli/driver/Compilation.h"
+
+#include "calib/Metrics/Evaluation.h"
+#include "lib/Dialect/NN/Names.h"
+#include "lib/Export/ONNX/QDQ.h"
+#include "lib/Export/Vendor/HtpCheck.h"
+#include "lib/Runtime/Float/Interpreter.h"
+#include "lib/Support/AtomicFile.h"
+
+#include "llvm/ADT/DenseMap.h"
+
+using namespace mlir;
+
+namespace nibble::driver {
+
+/// The value inside the program that an edge between blocks carries.
+static Value resolve(Value value) {
+  while (true) {
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
+      if (!block)
+        return value;
+      value = block.getInputs()[argument.getArgNumber()];
+    } else if (auto block = value.getDefiningOp<nn::BlockOp>()) {
+      value = block.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
+    } else {
+      return value;
+    }
+  }
+}
+
+namespace {
+
+/// Keeps the values on the edges between blocks.
+class EdgeRecorder : public runtime::ExecutionObserver {
+public:
+  explicit EdgeRecorder(func::FuncOp function) {
+    function.walk([&](nn::BlockOp block) {
+      for (Value value : block->getOperands())
+        edges.insert({resolve(value), Tensor()});
+      for (Value value : block->getResults())
+        edges.insert({resolve(value), Tensor()});
+    });
+  }
+  bool wants(Value value) override { return edges.contains(value); }
+  void onValue(Value value, const Tensor &tensor) override { edges[value] = tensor; }
+  Tensor find(Value value) const { return edges.lookup(resolve(value)); }
+
+private:
+  llvm::DenseMap<Value, Tensor> edges;
+};
+
+} // namespace
+
+static llvm::Expected<Tensor> toIntegers(const onnx_export::IntegerIO &io, const Tensor &real) {
+  quant::Encoding encoding;
+  encoding.storage = io.storage;
+  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(io.storage);
+  encoding.scales = {io.scale};
+  encoding.zeroPoints = {static_cast<int32_t>(io.zeroPoint)};
+  return quant::quantize(real, encoding);
+}
+
+/// A block with the integers that the reference computed on its edges.
+static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, ModuleOp module,
+                                                             const EdgeRecorder &edges) {
+  vendor::BlockToCheck result;
+  result.name = block.getSymName().str();
+  onnx_export::QDQOptions exportOptions;
+  exportOptions.integerIO = true;
+  std::vector<onnx_export::IntegerIO> io;
+  llvm::Expected<std::string> bytes = onnx_export::exportBlockQDQToMemory(block, module, exportOptions, &io);
+  if (!bytes)
+    return bytes.takeError();
+  result.modelBytes = std::move(*bytes);
+  result.inputs.emplace_back();
+  result.expected.emplace_back();
+  llvm::StringMap<const onnx_export::IntegerIO *> integerInputs, integerOutputs;
+  for (const onnx_export::IntegerIO &entry : io)
+    (entry.isInput ? integerInputs : integerOutputs)[entry.name] = &entry;
+  auto collect = [&](ValueRange values, const llvm::StringMap<const onnx_export::IntegerIO *> &integers,
+                     std::vector<NamedTensor> &tensors) -> llvm::Error {
+    for (Value value : values) {
+      std::string name = nn::tensorName(value);
+      Tensor tensor = edges.find(value);
+      if (const onnx_export::IntegerIO *entry = integers.lookup(name)) {
+        llvm::Expected<Tensor> stored = toIntegers(*entry, tensor);
+        if (!stored)
+          return stored.takeError();
+        tensor = *stored;
+      }
+      tensors.push_back({name, tensor});
+    }
+    return llvm::Error::success();
+  };
+  if (llvm::Error error = collect(block.getInputs(), integerInputs, result.inputs.front()))
+    return error;
+  if (llvm::Error error = collect(block.getOutputs(), integerOutputs, result.expected.front()))
+    return error;
+  return result;
+}
+
+llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
+  llvm::SmallVector<nn::BlockOp> blocks;
+  mainFunction(*module).walk([&](nn::BlockOp block) { blocks.push_back(block); });
+  EdgeRecorder edges(mainFunction(*module));
+  llvm::Expected<std::unique_ptr<runtime::Program>> program =
+      runtime::Program::create(mainFunction(*module), &edges);
+  if (!program)
+    return program.takeError();
+  llvm::Expected<std::vector<Tensor>> sample = firstSample();
+  if (!sample)
+    return sample.takeError();
+  llvm::Expected<std::vector<Tensor>> outputs = (*program)->run(*sample);
+  if (!outputs)
+    return outputs.takeError();
+  progress.begin("check binary", static_cast<int64_t>(blocks.size()), "block");
+  llvm::Expected<vendor::CheckSummary> summary = vendor::checkBlocks(
+      settings, *target, static_cast<int64_t>(blocks.size()),
+      [&](int64_t index) { return makeBlockToCheck(blocks[static_cast<size_t>(index)], *module, edges); },
+      options.checkSeconds, [&](const vendor::BlockDeviation &) { progress.advance(); });
+  if (!summary)
+    return summary.takeError();
+  for (const vendor::BlockDeviation &block : summary->blocks)
+    for (const vendor::TensorDeviation &tensor : block.outputs)
+      report.checks.push_back({"block " + block.block,
+                               "largest deviation of '" + tensor.tensor +
+                                   "' in the vendor's emulation from the reference, in quanta",
+                               tensor.maximum, tensor.allowed.maximum, !tensor.exceeds()});
+  note(llvm::Twine(summary->blocksChecked) + " of " + llvm::Twine(summary->blocksTotal) +
+       " blocks agree with the vendor's emulation");
+  if (summary->blocksChecked < summary->blocksTotal)
+    report.notes.push_back("only " + std::to_string(summary->blocksChecked) + " of " +
+                           std::to_string(summary->blocksTotal) +
+                           " blocks were emulated within the time limit of --check-seconds");
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::emitBinary() {
+  if (target->backend != "qnn-htp" || !options.emits("binary"))
+    return llvm::Error::success();
+  // What does not need the vendor's package is still written; the program then exits with its error.
+  if (llvm::Error error = vendor::requireQnn(libraries)) {
+    binaryProblem = llvm::toString(std::move(error));
+    report.notes.push_back("no binary was written: " + binaryProblem);
+    return llvm::Error::success();
+  }
+  vendor::HtpSettings settings;
+  settings.libraries = libraries;
+  onnx_export::QDQOptions exportOptions;
+  exportOptions.integerIO = true;
+  std::vector<onnx_export::IntegerIO> io;
+  llvm::Expected<std::string> bytes = onnx_export::exportQDQToMemory(*module, exportOptions, &io);
+  if (!bytes)
+    return bytes.takeError();
+  progress.begin("compile binary", 0, "");
+  llvm::Expected<vendor::HtpContext> compiled =
+      vendor::compileContext(settings, *target, *bytes, output->path(stem + "_ctx.onnx"));
+  if (!compiled)
+    return compiled.takeError();
+  llvm::Expected<vendor::IoDescription> description = vendor::describeContext(*compiled, *target, libraries, io);
+  if (!description)
+    return description.takeError();
+  if (llvm::Error error = writeFileAtomically(output->path("io.json"), vendor::formatIo(*description)))
+    return error;
+  note("binary: " + llvm::Twine(compiled->acceptance.nodesOnNpu) + " nodes on the NPU, " +
+       llvm::Twine(compiled->acceptance.nodesOnCpu) + " on the CPU, " + llvm::Twine(compiled->binaryBytes) + " bytes");
+  htpContext = std::move(*compiled);
+  ioDescription = std::move(*description);
+  if (llvm::Error error = checkBinary(settings))
+    return error;
+  progress.begin("estimate", 0, "");
+  llvm::Expected<vendor::HtpEstimate> estimated = vendor::estimate(settings, *target, *bytes);
+  if (!estimated) {
+    // An estimate is information beside the binary, which is sound without it.
+    report.notes.push_back("no latency estimate: " + llvm::toString(estimated.takeError()));
+    return llvm::Error::success();
+  }
+  report.estimate = report::VendorEstimate{
+      "QNN " + libraries.qnnVersion + " simulator, " + estimated->simulatedPart + " in place of " + target->name,
+      static_cast<double>(estimated->microseconds), static_cast<int64_t>(estimated->cycles),
+      static_cast<int64_t>(estimated->inputFillBytes + estimated->intermediateFillBytes),
+      static_cast<int64_t>(estimated->spillBytes)};
+  if (estimated->operatorsWithoutCost)
+    report.notes.push_back("the vendor's estimate counts " + std::to_string(estimated->operatorsWithoutCost) +
+                           " operators as free, so it is a lower bound");
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<calib::Metric> metrics,
+                                        llvm::ArrayRef<std::vector<Tensor>> samples,
+                                        llvm::ArrayRef<std::vector<Tensor>> references) {
+  std::vector<std::vector<NamedTensor>> stored(samples.size());
+  for (size_t i = 0; i < samples.size(); ++i)
+    for (const vendor::IoTensor &io : ioDescription->inputs) {
+      auto input = llvm::find_if(inputs, [&](const calib::InputSpec &spec) { return spec.name == io.name; });
+      if (input == inputs.end())
+        return makeError(ErrorKind::Internal, "the binary has an input '" + io.name + "' that the model lacks");
+      llvm::Expected<Tensor> tensor = vendor::toStored(io, samples[i][static_cast<size_t>(input - inputs.begin())]);
+      if (!tensor)
+        return tensor.takeError();
+      stored[i].push_back({io.name, std::move(*tensor)});
+    }
+  vendor::HtpSettings settings;
+  settings.libraries = libraries;
+  progress.begin("emulate", static_cast<int64_t>(samples.size()), "sample");
+  llvm::Expected<vendor::Emulation> emulation = vendor::emulateContext(
+      settings, *target, htpContext->contextModelPath, htpContext->binarySha256, stored);
+  if (!emulation)
+    return emulation.takeError();
+  llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(metrics, inputs, outputNames());
+  if (!evaluation)
+    return evaluation.takeError();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    std::vector<Tensor> found;
+    for (const auto &[io, tensor] : llvm::zip_equal(ioDescription->outputs, emulation->outputs[i]))
+      found.push_back(vendor::toReal(io, tensor.tensor));
+    if (llvm::Error error = evaluation->add(samples[i], references[i], found))
+      return error;
+  }
+  addFigures(*evaluation, report::htpEmulator);
+  return llvm::Error::success();
+}
+
+} // namespace nibble::driver

@@ -1,0 +1,140 @@
+#include "cli/driver/Compilation.h"
+#include "cli/driver/Compile.h"
+
+#include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Import/ONNX/Import.h"
+#include "lib/Support/Parallel.h"
+#include "passes/Passes.h"
+
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+#include <chrono>
+
+using namespace mlir;
+
+namespace nibble::driver {
+
+llvm::Error compile(const CompileOptions &options) {
+  if (options.threads)
+    setThreadCount(options.threads);
+  return Compilation(options).run();
+}
+
+Compilation::Compilation(const CompileOptions &options)
+    : options(options), context(MLIRContext::Threading::DISABLED), diagnostics(context, llvm::errs()),
+      progress(*parseProgressMode(options.progress)), stem(llvm::sys::path::stem(options.modelPath)) {
+  context.loadDialect<nn::NNDialect, func::FuncDialect>();
+}
+
+llvm::Error Compilation::run() {
+  // Data is opened before the work starts: a mistake in a path should not cost the time of a compile.
+  // Statistics are taken after legalize, so that values made by rewrites have them too.
+  const std::pair<llvm::StringRef, llvm::Error (Compilation::*)()> phases[] = {
+      {"resolve", &Compilation::resolve},         {"open data", &Compilation::openData},
+      {"import", &Compilation::import},           {"normalize", &Compilation::normalize},
+      {"legalize", &Compilation::legalize},       {"calibrate", &Compilation::calibrate},
+      {"quantize", &Compilation::quantize},       {"emit", &Compilation::emit},
+      {"emit binary", &Compilation::emitBinary},  {"evaluate", &Compilation::evaluate},
+      {"publish", &Compilation::publish},
+  };
+  for (const auto &[name, phase] : phases) {
+    auto start = std::chrono::steady_clock::now();
+    if (llvm::Error error = (this->*phase)())
+      return error;
+    progress.end();
+    runRecord.phases.emplace_back(name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return judge();
+}
+
+void Compilation::note(const llvm::Twine &text) {
+  if (options.progress != "none")
+    llvm::errs() << "note: " << text << '\n';
+}
+
+func::FuncOp Compilation::mainFunction(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("main"); }
+
+llvm::Error Compilation::runPasses(llvm::StringRef name, ModuleOp module, ErrorKind kind,
+                                   llvm::function_ref<void(OpPassManager &)> build) {
+  diagnostics.beginPhase(name);
+  PassManager manager(&context);
+  build(manager);
+  if (failed(manager.run(module)))
+    return diagnostics.takeError(kind);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::resolve() {
+  llvm::Expected<Recipe> loadedRecipe = Recipe::load(options.recipe);
+  if (!loadedRecipe)
+    return loadedRecipe.takeError();
+  recipe = std::move(*loadedRecipe);
+  llvm::Expected<std::unique_ptr<Target>> loadedTarget = Target::load(options.target);
+  if (!loadedTarget)
+    return loadedTarget.takeError();
+  target = std::move(*loadedTarget);
+  if (recipe.isWeightOnly() && !target->hasFloatArithmetic)
+    return makeError(ErrorKind::Unsupported,
+                     "recipe '" + recipe.name + "' leaves activations in float, which target '" + target->name +
+                         "' cannot compute",
+                     {"use recipe 'w4a16' for 4-bit weights or 'w8a16' for 8-bit weights with INT16 activations"});
+  if (recipe.isWeightOnly() && !options.calibration.empty())
+    note("recipe '" + recipe.name + "' leaves activations in float: calibration data is not used for ranges");
+  if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
+    return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
+                     {"give --calib PATH, or --calib random:8 for a first look"});
+  for (const std::string &text : options.maxDrops) {
+    llvm::Expected<report::Gate> gate = report::parseGate(text);
+    if (!gate)
+      return gate.takeError();
+    gates.push_back(*gate);
+  }
+  findOnnxRuntime();
+  llvm::Expected<std::unique_ptr<OutputFolder>> folder = OutputFolder::create(options.outputFolder);
+  if (!folder)
+    return folder.takeError();
+  output = std::move(*folder);
+  return llvm::Error::success();
+}
+
+/// Without ONNX Runtime everything is still compiled; what is missing then is said once.
+void Compilation::findOnnxRuntime() {
+  llvm::Expected<vendor::VendorLibraries> found = vendor::findVendorLibraries(options.qnnFolder);
+  if (found) {
+    libraries = std::move(*found);
+    hasOnnxRuntime = true;
+    return;
+  }
+  std::string reason = llvm::toString(found.takeError());
+  note("no figures in onnxruntime arithmetic: " + reason);
+  report.notes.push_back("ONNX Runtime was not found, so the QDQ file was not run in it");
+}
+
+llvm::Error Compilation::import() {
+  progress.begin("import", 0, "");
+  onnx_import::ImportOptions importOptions;
+  importOptions.bindings = options.bindings;
+  llvm::Expected<OwningOpRef<ModuleOp>> imported = onnx_import::importModel(options.modelPath, context, importOptions);
+  if (!imported)
+    return imported.takeError();
+  reference = std::move(*imported);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::normalize() {
+  progress.begin("normalize", 0, "");
+  return runPasses("normalize", *reference, ErrorKind::Unsupported,
+                   [](OpPassManager &manager) { buildNormalizePipeline(manager); });
+}
+
+llvm::Error Compilation::legalize() {
+  module = OwningOpRef<ModuleOp>(reference->clone());
+  if (llvm::Error error = runPasses("legalize", *module, ErrorKind::Unsupported, [&](OpPassManager &manager) {
+        buildLegalizePipeline(manager, *target);
+      }))
+    return error;
+  legalized = OwningOpRef<ModuleOp>(module->clone());
+  return llvm::Error::success();
+}
+
+} // namespace nibble::driver

@@ -1,0 +1,116 @@
+//===- Compilation.h - the state of one compile ----------------------------===//
+//
+// The phases of `nibble compile`, in the order they run. Each phase is a method; what later phases
+// need is a member.
+//
+//===----------------------------------------------------------------------===//
+#ifndef NIBBLE_CLI_DRIVER_COMPILATION_H
+#define NIBBLE_CLI_DRIVER_COMPILATION_H
+
+#include "calib/Datasets/Dataset.h"
+#include "calib/Metrics/Evaluation.h"
+#include "cli/driver/CompileOptions.h"
+#include "cli/driver/Diagnostics.h"
+#include "cli/driver/OutputFolder.h"
+#include "lib/Export/Vendor/HtpCheck.h"
+#include "lib/Export/Vendor/IoJson.h"
+#include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Quant/Statistics.h"
+#include "lib/Recipe/Recipe.h"
+#include "lib/Report/Manifest.h"
+#include "lib/Report/Report.h"
+#include "lib/Support/Progress.h"
+#include "lib/Target/Target.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Pass/PassManager.h"
+#include <memory>
+#include <optional>
+
+namespace nibble::driver {
+
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options);
+  llvm::Error run();
+
+private:
+  llvm::Error resolve();
+  llvm::Error import();
+  llvm::Error normalize();
+  llvm::Error openData();
+  llvm::Error legalize();
+  llvm::Error calibrate();
+  llvm::Error quantize();
+  llvm::Error emit();
+  llvm::Error emitBinary();
+  llvm::Error evaluate();
+  llvm::Error publish();
+  /// The result of the run: gates, and what could not be written.
+  llvm::Error judge();
+
+  void findOnnxRuntime();
+  llvm::Error emitEncodings();
+  llvm::Error checkMatMulNBits(llvm::ArrayRef<Tensor> sample);
+  /// A sample of evaluation or else calibration data; empty where there is neither.
+  llvm::Expected<std::vector<Tensor>> firstSample();
+  llvm::Error checkBinary(const vendor::HtpSettings &settings);
+  llvm::Error evaluateBinary(llvm::ArrayRef<calib::Metric> metrics, llvm::ArrayRef<std::vector<Tensor>> samples,
+                             llvm::ArrayRef<std::vector<Tensor>> references);
+  llvm::Error measureLayers();
+  llvm::Error runScorer();
+  llvm::Error keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs);
+  std::string scorerFolder(llvm::StringRef arithmetic);
+  void addFigures(const calib::Evaluation &evaluation, llvm::StringRef arithmetic);
+  llvm::Error writeReportFiles();
+  std::vector<std::string> outputNames();
+  llvm::Expected<std::string> statisticsFingerprint();
+  llvm::Expected<std::shared_ptr<calib::Dataset>> openDataset(const std::vector<std::string> &arguments);
+  /// Runs the passes that `build` adds as phase `name` over `module`; diagnostics become an error of `kind`.
+  llvm::Error runPasses(llvm::StringRef name, mlir::ModuleOp module, ErrorKind kind,
+                        llvm::function_ref<void(mlir::OpPassManager &)> build);
+  void note(const llvm::Twine &text);
+  mlir::func::FuncOp mainFunction(mlir::ModuleOp module);
+
+  const CompileOptions &options;
+  mlir::MLIRContext context;
+  DiagnosticCollector diagnostics;
+  Progress progress;
+  std::unique_ptr<OutputFolder> output;
+  /// The model file's name without folder and ending; output files are named after it.
+  std::string stem;
+  Recipe recipe;
+  std::unique_ptr<Target> target;
+
+  /// The program that stands for the user's model: normalized, not yet legalized. Its outputs are `fp32`.
+  mlir::OwningOpRef<mlir::ModuleOp> reference;
+  /// The program being compiled. Legalized float first, quantized after `quantize`.
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  /// The legalized float program, against which layers are compared.
+  mlir::OwningOpRef<mlir::ModuleOp> legalized;
+
+  std::vector<calib::InputSpec> inputs;
+  /// Empty where there is none. Evaluation data is a part of the calibration data where --eval is absent.
+  std::shared_ptr<calib::Dataset> calibrationData, evaluationData;
+  bool evaluationIsHeldOut = false;
+  std::vector<std::string> scoredArithmetics;
+
+  vendor::VendorLibraries libraries;
+  bool hasOnnxRuntime = false;
+  /// The vendor's binary, where one was made, or why it could not be.
+  std::optional<vendor::HtpContext> htpContext;
+  std::optional<vendor::IoDescription> ioDescription;
+  std::string binaryProblem;
+
+  std::vector<report::Gate> gates;
+  report::Report report;
+  report::RunRecord runRecord;
+  quant::Statistics statistics;
+};
+
+} // namespace nibble::driver
+
+#endif

@@ -1,0 +1,42 @@
+//===- Diagnostics.h - MLIR diagnostics as a user reads them ---------------===//
+#ifndef NIBBLE_CLI_DRIVER_DIAGNOSTICS_H
+#define NIBBLE_CLI_DRIVER_DIAGNOSTICS_H
+
+#include "lib/Support/Error.h"
+#include "mlir/IR/Diagnostics.h"
+#include <string>
+#include <vector>
+
+namespace nibble::driver {
+
+/// One decision of a pass: a remark, with the node it is about and the phase it was made in.
+struct TraceEvent {
+  std::string phase, node, message;
+};
+
+/// Collects what passes say while it lives: errors with their notes become one llvm::Error, warnings
+/// are printed, remarks are decisions for trace.json.
+class DiagnosticCollector {
+public:
+  DiagnosticCollector(mlir::MLIRContext &context, llvm::raw_ostream &warnings);
+
+  /// Names the phase that later remarks belong to.
+  void beginPhase(llvm::StringRef name) { phase = name.str(); }
+  /// The errors since the last call as one error of `kind`; Internal where a pass failed silently.
+  llvm::Error takeError(ErrorKind kind);
+  const std::vector<TraceEvent> &events() const { return trace; }
+
+private:
+  mlir::LogicalResult handle(mlir::Diagnostic &diagnostic);
+
+  llvm::raw_ostream &warnings;
+  std::string phase;
+  std::vector<std::string> messages;
+  std::vector<std::string> notes;
+  std::vector<TraceEvent> trace;
+  mlir::ScopedDiagnosticHandler handler;
+};
+
+} // namespace nibble::driver
+
+#endif

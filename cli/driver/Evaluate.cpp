@@ -1,0 +1,194 @@
+//===- Evaluate.cpp - what the written files compute -----------------------===//
+//
+// Runs the float model, the quantized program and the files that were written on the evaluation
+// samples, one sample at a time, and compares.
+//
+//===----------------------------------------------------------------------===//
+#include "cli/driver/Compilation.h"
+
+#include "calib/Metrics/Evaluation.h"
+#include "calib/Metrics/LayerErrors.h"
+#include "calib/Metrics/MetricCommand.h"
+#include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Runtime/Float/Interpreter.h"
+
+#include "llvm/Support/FileSystem.h"
+
+using namespace mlir;
+
+namespace nibble::driver {
+
+/// ONNX Runtime with its default graph optimizations: what a user who just loads the file gets.
+static constexpr llvm::StringLiteral onnxRuntimeOptimized("onnxruntime-optimized");
+
+namespace {
+
+/// One way to compute the model's outputs, and what came out.
+struct Contender {
+  llvm::StringRef arithmetic;
+  std::function<llvm::Expected<std::vector<Tensor>>(llvm::ArrayRef<Tensor>)> run;
+  calib::Evaluation evaluation;
+};
+
+} // namespace
+
+static llvm::Expected<std::vector<calib::Metric>> parseMetrics(const std::vector<std::string> &names) {
+  std::vector<calib::Metric> metrics;
+  for (const std::string &name : names) {
+    llvm::Expected<calib::Metric> metric = calib::parseMetric(name);
+    if (!metric)
+      return metric.takeError();
+    metrics.push_back(*metric);
+  }
+  if (metrics.empty())
+    metrics.push_back(calib::Metric::SQNR);
+  return metrics;
+}
+
+/// Where outputs are kept for the user's scorer: a folder of `arithmetic` inside the staging folder, which
+/// is removed before anything is published.
+std::string Compilation::scorerFolder(llvm::StringRef arithmetic) {
+  return output->path(("scorer-" + arithmetic).str());
+}
+
+llvm::Error Compilation::keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs) {
+  if (options.metricCommand.empty())
+    return llvm::Error::success();
+  return calib::writeOutputs(scorerFolder(arithmetic), index, outputNames(), outputs);
+}
+
+llvm::Error Compilation::runScorer() {
+  if (options.metricCommand.empty())
+    return llvm::Error::success();
+  for (llvm::StringRef arithmetic : scoredArithmetics) {
+    llvm::Expected<std::vector<report::MetricValue>> values =
+        calib::runMetricCommand(options.metricCommand, scorerFolder(report::fp32), scorerFolder(arithmetic), arithmetic,
+                                evaluationData->size());
+    if (!values)
+      return values.takeError();
+    llvm::append_range(report.metrics, *values);
+    llvm::sys::fs::remove_directories(scorerFolder(arithmetic));
+  }
+  llvm::sys::fs::remove_directories(scorerFolder(report::fp32));
+  return llvm::Error::success();
+}
+
+/// Errors of layers on the first evaluation samples: one layer's figures vary little between samples.
+llvm::Error Compilation::measureLayers() {
+  constexpr int64_t layerSamples = 4;
+  calib::LayerErrors layers(mainFunction(*module));
+  llvm::Expected<std::unique_ptr<runtime::Program>> floatProgram =
+      runtime::Program::create(mainFunction(*legalized), &layers.floatObserver());
+  if (!floatProgram)
+    return floatProgram.takeError();
+  llvm::Expected<std::unique_ptr<runtime::Program>> isolated =
+      runtime::Program::create(mainFunction(*module), &layers.isolatedObserver());
+  if (!isolated)
+    return isolated.takeError();
+  llvm::Expected<std::unique_ptr<runtime::Program>> accumulated =
+      runtime::Program::create(mainFunction(*module), &layers.accumulatedObserver());
+  if (!accumulated)
+    return accumulated.takeError();
+  int64_t count = std::min(layerSamples, evaluationData->size());
+  progress.begin("compare layers", count, "sample");
+  for (int64_t i = 0; i < count; ++i) {
+    llvm::Expected<std::vector<Tensor>> sample = evaluationData->sample(i);
+    if (!sample)
+      return sample.takeError();
+    llvm::Expected<calib::LayerErrors::Runs> runs = layers.addSample(**floatProgram, **isolated, **accumulated, *sample);
+    if (!runs)
+      return runs.takeError();
+    progress.advance();
+  }
+  report.layers = layers.finish(recipe.isWeightOnly() ? nullptr : &statistics);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::evaluate() {
+  if (!options.writeReport || !evaluationData)
+    return llvm::Error::success();
+  llvm::Expected<std::vector<calib::Metric>> metrics = parseMetrics(options.metrics);
+  if (!metrics)
+    return metrics.takeError();
+  llvm::Expected<std::unique_ptr<runtime::Program>> floatProgram = runtime::Program::create(mainFunction(*reference));
+  if (!floatProgram)
+    return floatProgram.takeError();
+  llvm::Expected<std::unique_ptr<runtime::Program>> quantizedProgram = runtime::Program::create(mainFunction(*module));
+  if (!quantizedProgram)
+    return quantizedProgram.takeError();
+
+  std::vector<Contender> contenders;
+  auto addContender = [&](llvm::StringRef arithmetic, auto run) -> llvm::Error {
+    llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(*metrics, inputs, outputNames());
+    if (!evaluation)
+      return evaluation.takeError();
+    contenders.push_back({arithmetic, std::move(run), std::move(*evaluation)});
+    return llvm::Error::success();
+  };
+  if (llvm::Error error = addContender(report::fakeQuant, [&](llvm::ArrayRef<Tensor> sample) {
+        return (*quantizedProgram)->run(sample);
+      }))
+    return error;
+  std::unique_ptr<vendor::CpuSession> plainSession, optimizedSession;
+  if (hasOnnxRuntime) {
+    for (auto [session, optimize, arithmetic] :
+         {std::tuple(&plainSession, false, report::onnxRuntime), std::tuple(&optimizedSession, true, onnxRuntimeOptimized)}) {
+      llvm::Expected<std::unique_ptr<vendor::CpuSession>> opened =
+          vendor::CpuSession::fromFile(libraries, output->path(stem + "_qdq.onnx"), optimize);
+      if (!opened)
+        return opened.takeError();
+      *session = std::move(*opened);
+      if (llvm::Error error = addContender(
+              arithmetic, [session = session->get()](llvm::ArrayRef<Tensor> sample) { return session->run(sample); }))
+        return error;
+    }
+  }
+
+  progress.begin("evaluate", evaluationData->size(), "sample");
+  int64_t emulated = htpContext ? (options.emulateSamples < 0 ? evaluationData->size()
+                                                              : std::min(options.emulateSamples, evaluationData->size()))
+                               : 0;
+  std::vector<std::vector<Tensor>> emulationInputs, emulationReferences;
+  for (int64_t i = 0; i < evaluationData->size(); ++i) {
+    llvm::Expected<std::vector<Tensor>> sample = evaluationData->sample(i);
+    if (!sample)
+      return sample.takeError();
+    llvm::Expected<std::vector<Tensor>> wanted = (*floatProgram)->run(*sample);
+    if (!wanted)
+      return wanted.takeError();
+    for (Contender &contender : contenders) {
+      llvm::Expected<std::vector<Tensor>> found = contender.run(*sample);
+      if (!found)
+        return found.takeError();
+      if (llvm::Error error = contender.evaluation.add(*sample, *wanted, *found))
+        return error;
+      if (llvm::Error error = keepForScorer(contender.arithmetic, i, *found))
+        return error;
+    }
+    if (llvm::Error error = keepForScorer(report::fp32, i, *wanted))
+      return error;
+    if (i < emulated) {
+      emulationInputs.push_back(std::move(*sample));
+      emulationReferences.push_back(std::move(*wanted));
+    }
+    progress.advance();
+  }
+  for (const Contender &contender : contenders) {
+    addFigures(contender.evaluation, contender.arithmetic);
+    scoredArithmetics.push_back(contender.arithmetic.str());
+  }
+  if (llvm::Error error = runScorer())
+    return error;
+  if (llvm::Error error = measureLayers())
+    return error;
+  if (emulated)
+    return evaluateBinary(*metrics, emulationInputs, emulationReferences);
+  return llvm::Error::success();
+}
+
+void Compilation::addFigures(const calib::Evaluation &evaluation, llvm::StringRef arithmetic) {
+  llvm::append_range(report.outputs, evaluation.outputs(arithmetic));
+  llvm::append_range(report.metrics, evaluation.metrics(arithmetic));
+}
+
+} // namespace nibble::driver

@@ -1,0 +1,105 @@
+//===- Publish.cpp - report, manifest and trace of a compile ---------------===//
+#include "cli/driver/Compilation.h"
+
+#include "lib/Dialect/NN/Names.h"
+#include "lib/Import/ONNX/Import.h"
+#include "lib/Report/Manifest.h"
+#include "lib/Support/AtomicFile.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+
+namespace nibble::driver {
+
+std::vector<std::string> Compilation::outputNames() {
+  std::vector<std::string> names;
+  func::FuncOp function = mainFunction(*reference);
+  for (unsigned i = 0; i < function.getNumResults(); ++i)
+    names.push_back(function.getResultAttrOfType<StringAttr>(i, nn::nameAttribute).str());
+  return names;
+}
+
+/// trace.json: what the passes decided, in order.
+static std::string formatTrace(const std::vector<TraceEvent> &events) {
+  llvm::json::Array array;
+  for (const TraceEvent &event : events)
+    array.push_back(llvm::json::Object{{"phase", event.phase}, {"node", event.node}, {"decision", event.message}});
+  return llvm::formatv("{0:2}\n", llvm::json::Value(llvm::json::Object{{"version", 1}, {"events", std::move(array)}}));
+}
+
+llvm::Error Compilation::writeReportFiles() {
+  report.toolVersion = NIBBLE_VERSION;
+  report.model = llvm::sys::path::filename(options.modelPath).str();
+  report.recipe = recipe.name;
+  report.target = target->name;
+  report.bindings = options.bindings;
+  report.isCalibrated = recipe.isWeightOnly() || !calibrationData || !calibrationData->isRandom();
+  report.calibrationSamples = calibrationData && !recipe.isWeightOnly() ? calibrationData->size() : 0;
+  report.evaluationLabel = evaluationIsHeldOut ? "held-out calibration" : "evaluation";
+  report.evaluationSamples = evaluationData ? evaluationData->size() : 0;
+  report.headlineArithmetic = htpContext           ? report::htpEmulator
+                              : hasOnnxRuntime   ? report::onnxRuntime
+                                                 : report::fakeQuant;
+  llvm::Expected<report::WeightSizes> before = report::computeWeightSizes(*reference);
+  if (!before)
+    return before.takeError();
+  report.weightsBefore = std::move(*before);
+  llvm::Expected<report::WeightSizes> after = report::computeWeightSizes(*module);
+  if (!after)
+    return after.takeError();
+  report.weightsAfter = std::move(*after);
+  report.coverage = report::computeCoverage(*module);
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator it(output->staging(), error), end; it != end && !error; it.increment(error)) {
+    uint64_t bytes = 0;
+    if (!llvm::sys::fs::file_size(it->path(), bytes))
+      report.files[llvm::sys::path::filename(it->path()).str()] = static_cast<int64_t>(bytes);
+  }
+  report.gates = report::evaluateGates(gates, report);
+  return report::writeReport(output->staging(), report);
+}
+
+llvm::Error Compilation::publish() {
+  progress.begin("report", 0, "");
+  if (options.writeReport) {
+    if (llvm::Error error = writeReportFiles())
+      return error;
+    if (llvm::Error error = writeFileAtomically(output->path("trace.json"), formatTrace(diagnostics.events())))
+      return error;
+  }
+  report::Manifest manifest;
+  manifest.toolVersion = NIBBLE_VERSION;
+  manifest.recipe = recipe.toYAML();
+  manifest.target = target->name;
+  manifest.bindings = options.bindings;
+  manifest.options["emulate-samples"] = std::to_string(options.emulateSamples);
+  manifest.inputs.push_back({"model", options.modelPath});
+  if (calibrationData && !recipe.isWeightOnly())
+    for (const std::string &file : calibrationData->files())
+      manifest.inputs.push_back({"calibration", file});
+  if (evaluationData && !evaluationIsHeldOut)
+    for (const std::string &file : evaluationData->files())
+      manifest.inputs.push_back({"evaluation", file});
+  if (!options.statisticsPath.empty())
+    manifest.inputs.push_back({"statistics", options.statisticsPath});
+  if (llvm::Error error = report::writeManifest(output->staging(), manifest))
+    return error;
+  if (hasOnnxRuntime)
+    runRecord.paths["onnxruntime"] = libraries.onnxRuntimeLibrary;
+  runRecord.paths["model"] = options.modelPath;
+  runRecord.paths["output"] = options.outputFolder;
+  if (llvm::Error error = report::writeRunRecord(output->staging(), runRecord))
+    return error;
+  return output->publish(report::manifestName);
+}
+
+llvm::Error Compilation::judge() {
+  if (!binaryProblem.empty())
+    return makeError(ErrorKind::Unsupported, binaryProblem);
+  return report::checkGates(report.gates);
+}
+
+} // namespace nibble::driver
