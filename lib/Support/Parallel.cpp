@@ -21,7 +21,16 @@ void makeThreadSerial() {
     omp_set_num_threads(1);
 }
 
-/// Threads wait for a batch of tiles; the calling thread takes part, so `count` threads in all.
+/// Tells the processor that the thread waits for another.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Threads wait for a batch of tiles; the calling thread takes part, so `count` threads in all. A batch
+/// of a model's operation takes microseconds, so threads first wait awake for a short while; and the
+/// caller waits only for threads that have begun, so that a busy machine does not delay it.
 class Pool {
 public:
   explicit Pool(unsigned count) {
@@ -32,6 +41,7 @@ public:
     {
       std::lock_guard<std::mutex> lock(mutex);
       stopping = true;
+      ++generation;
     }
     wake.notify_all();
     for (std::thread &worker : workers)
@@ -39,21 +49,30 @@ public:
   }
   void run(int64_t count, llvm::function_ref<void(int64_t)> body) {
     std::lock_guard<std::mutex> oneBatchAtATime(batchMutex);
+    bool someSleep;
     {
       std::lock_guard<std::mutex> lock(mutex);
       current = body;
       end = count;
       next.store(0, std::memory_order_relaxed);
-      running = workers.size();
+      isOpen = true;
       ++generation;
+      someSleep = sleeping > 0;
     }
-    wake.notify_all();
+    if (someSleep)
+      wake.notify_all();
     drain(body, count);
+    for (int spin = 0; spin < spinLimit && running.load(std::memory_order_relaxed) != 0; ++spin)
+      relax();
     std::unique_lock<std::mutex> lock(mutex);
+    isOpen = false;
     done.wait(lock, [this] { return running == 0; });
   }
 
 private:
+  /// About 50 microseconds.
+  static constexpr int spinLimit = 1000;
+
   void drain(llvm::function_ref<void(int64_t)> body, int64_t count) {
     insideTile = true;
     for (int64_t tile; (tile = next.fetch_add(1)) < count;)
@@ -63,12 +82,19 @@ private:
   void work() {
     makeThreadSerial();
     uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex);
     while (true) {
-      wake.wait(lock, [&] { return stopping || generation != seen; });
+      for (int spin = 0; spin < spinLimit && generation.load(std::memory_order_relaxed) == seen; ++spin)
+        relax();
+      std::unique_lock<std::mutex> lock(mutex);
+      ++sleeping;
+      wake.wait(lock, [&] { return generation != seen; });
+      --sleeping;
       if (stopping)
         return;
       seen = generation;
+      if (!isOpen)
+        continue;
+      ++running;
       llvm::function_ref<void(int64_t)> body = current;
       int64_t count = end;
       lock.unlock();
@@ -85,8 +111,12 @@ private:
   llvm::function_ref<void(int64_t)> current;
   std::atomic<int64_t> next{0};
   int64_t end = 0;
-  size_t running = 0;
-  uint64_t generation = 0;
+  /// Threads in the batch beside the caller, and threads that wait for one.
+  std::atomic<size_t> running{0};
+  size_t sleeping = 0;
+  std::atomic<uint64_t> generation{0};
+  /// Whether a thread may still join the batch.
+  bool isOpen = false;
   bool stopping = false;
 };
 

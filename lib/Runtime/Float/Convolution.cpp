@@ -7,11 +7,12 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/ShapeInference.h"
+#include "lib/Runtime/Float/BlockTranspose.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"
-#include "lib/Runtime/Float/Simd.h"
 
-#include <cstring>
+#include "llvm/ADT/STLExtras.h"
 #include <map>
 #include <tuple>
 
@@ -29,30 +30,6 @@ struct ConvolutionShape {
 };
 
 memory::desc plainDesc(memory::dims dims, memory::format_tag tag) { return {dims, memory::data_type::f32, tag}; }
-
-/// Copies pixels of `channels` interleaved values to planes.
-void writePlanes(const float *interleaved, int64_t pixels, int64_t channels, float *planes, int64_t planeStride) {
-  constexpr int64_t block = 16;
-  simd([=]() NIBBLE_INLINE {
-    for (int64_t c0 = 0; c0 < channels; c0 += block)
-      for (int64_t p0 = 0; p0 < pixels; p0 += block)
-        for (int64_t c = c0, cEnd = std::min(channels, c0 + block); c < cEnd; ++c)
-          for (int64_t p = p0, pEnd = std::min(pixels, p0 + block); p < pEnd; ++p)
-            planes[c * planeStride + p] = interleaved[p * channels + c];
-  });
-}
-
-/// Copies `pixels` columns of `channels` planes to interleaved pixels.
-void writeInterleaved(const float *planes, int64_t planeStride, int64_t channels, int64_t pixels, float *interleaved) {
-  constexpr int64_t block = 16;
-  simd([=]() NIBBLE_INLINE {
-    for (int64_t p0 = 0; p0 < pixels; p0 += block)
-      for (int64_t c0 = 0; c0 < channels; c0 += block)
-        for (int64_t p = p0, pEnd = std::min(pixels, p0 + block); p < pEnd; ++p)
-          for (int64_t c = c0, cEnd = std::min(channels, c0 + block); c < cEnd; ++c)
-            interleaved[p * channels + c] = planes[c * planeStride + p];
-  });
-}
 
 /// Convolution with interleaved channels.
 class InterleavedConvolution {
@@ -95,8 +72,10 @@ public:
     parallelRanges(s.batch * plane, std::max<int64_t>(16, 16384 / s.channels / 16 * 16), [&](int64_t begin, int64_t end) {
       while (begin < end) {
         int64_t image = begin / plane, pixel = begin % plane, count = std::min(end - begin, plane - pixel);
-        writeInterleaved(source + image * s.channels * plane + pixel, plane, s.channels, count,
-                         interleaved + begin * s.channels);
+        const float *planes = source + image * s.channels * plane + pixel;
+        simd([=, channels = s.channels]() NIBBLE_INLINE {
+          transposeFloats(planes, plane, interleaved + begin * channels, channels, count, channels);
+        });
         begin += count;
       }
     });
@@ -113,8 +92,8 @@ public:
       auto *scratch = static_cast<float *>(threadScratch(1, static_cast<size_t>(pixels * count) * sizeof(float)));
       primitive.run(interleaved + (image * plane + slice.inRow * s.width) * s.channels,
                     layers[static_cast<size_t>(layer)].data.get(), hasBias ? bias + channel : nullptr, scratch);
-      writePlanes(scratch, pixels, count, target + (image * s.outChannels + channel) * outPlane + row * s.outWidth,
-                  outPlane);
+      float *planes = target + (image * s.outChannels + channel) * outPlane + row * s.outWidth;
+      simd([=]() NIBBLE_INLINE { transposeFloats(scratch, count, planes, outPlane, count, pixels); });
     });
   }
 
@@ -280,28 +259,16 @@ private:
   PackedWeights packed;
 };
 
-/// The padding at both ends of every spatial dimension, `auto_pad` resolved. For a transposed
-/// convolution it follows from the result's shape.
-void resolvePads(llvm::StringRef autoPad, llvm::ArrayRef<int64_t> pads, size_t spatial,
-                 llvm::function_ref<int64_t(size_t)> total, Shape &begins, Shape &ends) {
-  for (size_t i = 0; i < spatial; ++i) {
-    if (autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER") {
-      int64_t sum = std::max<int64_t>(total(i), 0);
-      int64_t small = sum / 2;
-      begins.push_back(autoPad == "SAME_UPPER" ? small : sum - small);
-      ends.push_back(sum - begins.back());
-    } else if (autoPad == "VALID" || pads.empty()) {
-      begins.push_back(0);
-      ends.push_back(0);
-    } else {
-      begins.push_back(pads[i]);
-      ends.push_back(pads[spatial + i]);
-    }
-  }
-}
-
 Shape orOnes(llvm::ArrayRef<int64_t> values, size_t count) {
   return values.empty() ? Shape(count, 1) : Shape(values.begin(), values.end());
+}
+Shape orZeros(llvm::ArrayRef<int64_t> values, size_t count) {
+  return values.empty() ? Shape(count, 0) : Shape(values.begin(), values.end());
+}
+/// Begins and ends of pads in ONNX's order.
+std::pair<Shape, Shape> splitPads(llvm::ArrayRef<int64_t> pads) {
+  size_t half = pads.size() / 2;
+  return {Shape(pads.take_front(half)), Shape(pads.drop_front(half))};
 }
 
 template <class Convolution>
@@ -325,12 +292,10 @@ llvm::Expected<Kernel> makeConv(const NodeSpec &spec) {
   if (spatial < 1 || spatial > 3 || spec.results[0].elementCount() == 0 || spec.operands[0].elementCount() == 0)
     return spec.unsupported("a convolution of rank " + llvm::Twine(in.size()) +
                             " has no kernel; ranks 3 to 5 without empty dimensions have");
-  Shape strides = orOnes(op.getStrides(), spatial), dilations = orOnes(op.getDilations(), spatial), begins, ends;
-  resolvePads(op.getAutoPad(), op.getPads(), spatial,
-              [&](size_t i) {
-                return (out[i + 2] - 1) * strides[i] + (weight[i + 2] - 1) * dilations[i] + 1 - in[i + 2];
-              },
-              begins, ends);
+  Shape strides = orOnes(op.getStrides(), spatial), dilations = orOnes(op.getDilations(), spatial);
+  llvm::ArrayRef<int64_t> inDims = llvm::ArrayRef(in).drop_front(2), kernelDims = llvm::ArrayRef(weight).drop_front(2);
+  auto [begins, ends] = splitPads(
+      nn::resolveAutoPad(op.getAutoPad(), orZeros(op.getPads(), 2 * spatial), inDims, kernelDims, strides, dilations));
   bool hasBias = spec.has(2);
   int64_t group = static_cast<int64_t>(op.getGroup());
   const Tensor &constant = spec.operands[1].constant;
@@ -382,19 +347,15 @@ llvm::Expected<Kernel> makeConvTranspose(const NodeSpec &spec) {
   if (spatial < 1 || spatial > 3 || spec.results[0].elementCount() == 0 || spec.operands[0].elementCount() == 0)
     return spec.unsupported("a transposed convolution of rank " + llvm::Twine(in.size()) +
                             " has no kernel; ranks 3 to 5 without empty dimensions have");
-  Shape strides = orOnes(op.getStrides(), spatial), dilations = orOnes(op.getDilations(), spatial), begins, ends;
-  llvm::ArrayRef<int64_t> outputPadding = op.getOutputPadding();
-  // What the output would have beyond its stated size is cut off as padding.
-  auto total = [&](size_t i) {
-    return (in[i + 2] - 1) * strides[i] + (weight[i + 2] - 1) * dilations[i] + 1 +
-           (outputPadding.empty() ? 0 : outputPadding[i]) - out[i + 2];
-  };
-  bool isSized = op.getOutputShape().has_value();
-  llvm::StringRef autoPad = op.getAutoPad();
-  if (isSized && autoPad == "NOTSET")
-    autoPad = "SAME_LOWER";
-  // ONNX: SAME_UPPER puts the odd element at the end here as well, but of the part that is cut off.
-  resolvePads(autoPad, op.getPads(), spatial, total, begins, ends);
+  Shape strides = orOnes(op.getStrides(), spatial), dilations = orOnes(op.getDilations(), spatial);
+  Shape outputPadding = orZeros(op.getOutputPadding(), spatial);
+  llvm::ArrayRef<int64_t> outputShape;
+  if (std::optional<llvm::ArrayRef<int64_t>> given = op.getOutputShape())
+    outputShape = *given;
+  auto [begins, ends] = splitPads(nn::resolveTransposedPads(
+      op.getAutoPad(), orZeros(op.getPads(), 2 * spatial), llvm::ArrayRef(in).drop_front(2),
+      llvm::ArrayRef(weight).drop_front(2), strides, dilations, outputPadding, outputShape));
+  // What oneDNN cuts off at the end follows from the result's size; output_padding makes it less.
   for (size_t i = 0; i < spatial; ++i)
     ends[i] = (in[i + 2] - 1) * strides[i] + (weight[i + 2] - 1) * dilations[i] + 1 - out[i + 2] - begins[i];
   bool hasBias = spec.has(2);

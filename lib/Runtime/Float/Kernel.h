@@ -21,6 +21,9 @@ namespace nibble::runtime {
 struct ValueSpec {
   ElementType type = ElementType::F32;
   Shape shape;
+  /// Elements between neighbours along each dimension; empty where row-major. Only values that a fused
+  /// matrix product reads or writes in place have any.
+  Shape strides;
 
   int64_t rank() const { return static_cast<int64_t>(shape.size()); }
   int64_t elementCount() const { return nibble::elementCount(shape); }
@@ -41,6 +44,8 @@ struct NodeSpec {
   mlir::Operation *symbolScope = nullptr;
   llvm::SmallVector<OperandSpec> operands;
   llvm::SmallVector<ValueSpec> results;
+  /// A factor of the result of a matrix product.
+  float factor = 1;
 
   bool has(unsigned index) const { return index < operands.size() && operands[index].present; }
   /// An Unsupported error that names the ONNX node.
@@ -85,6 +90,9 @@ llvm::Expected<NodeSpec> describeNode(mlir::Operation *op, mlir::Operation *symb
 llvm::SmallVector<unsigned> operandPositions(mlir::Operation *op);
 /// Errors: Unsupported where no kernel takes the operation or its types.
 llvm::Expected<Kernel> makeKernel(const NodeSpec &spec);
+/// softmax(factor * query keys + mask) values, on operands query, keys, mask (optional), values, whose
+/// last two dimensions are those of the matrix products.
+llvm::Expected<Kernel> makeFusedAttention(const NodeSpec &spec);
 
 /// Element types of the values that a kernel is written for.
 template <class Callback>

@@ -3,6 +3,7 @@
 #include "lib/Runtime/Float/Broadcast.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"
+#include "lib/Runtime/Float/MatrixOperand.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include <map>
@@ -102,52 +103,6 @@ llvm::Expected<Kernel> makePackedProduct(const NodeSpec &spec, int64_t rows, int
   return kernel;
 }
 
-/// Operands of a batched product: offsets of the matrices of every batch entry.
-struct BatchedProduct {
-  int64_t batch = 1, rows = 1, inner = 1, columns = 1;
-  llvm::SmallVector<int64_t> offsetsA, offsetsB;
-
-  BatchedProduct(const Shape &a, const Shape &b) {
-    Shape left = a, right = b;
-    if (left.size() == 1)
-      left.insert(left.begin(), 1);
-    if (right.size() == 1)
-      right.push_back(1);
-    rows = left[left.size() - 2], inner = left.back(), columns = right.back();
-    llvm::ArrayRef<int64_t> batchA = llvm::ArrayRef<int64_t>(left).drop_back(2);
-    llvm::ArrayRef<int64_t> batchB = llvm::ArrayRef<int64_t>(right).drop_back(2);
-    size_t rank = std::max(batchA.size(), batchB.size());
-    Shape dims(rank, 1);
-    for (size_t i = 0; i < rank; ++i) {
-      if (i < batchA.size())
-        dims[rank - 1 - i] = batchA[batchA.size() - 1 - i];
-      if (i < batchB.size() && batchB[batchB.size() - 1 - i] != 1)
-        dims[rank - 1 - i] = batchB[batchB.size() - 1 - i];
-    }
-    batch = elementCount(dims);
-    if (elementCount(batchB) == 1) {
-      rows *= batch;
-      batch = 1;
-      dims.assign(rank, 1);
-    }
-    auto offsets = [&](llvm::ArrayRef<int64_t> own, int64_t matrixSize, llvm::SmallVector<int64_t> &result) {
-      for (int64_t index = 0; index < batch; ++index) {
-        int64_t rest = index, offset = 0, stride = matrixSize;
-        for (size_t i = 0; i < own.size(); ++i) {
-          int64_t dim = dims[rank - 1 - i], size = own[own.size() - 1 - i];
-          if (size != 1)
-            offset += rest % dim * stride;
-          stride *= size;
-          rest /= dim;
-        }
-        result.push_back(offset);
-      }
-    };
-    offsets(batchA, left[left.size() - 2] * inner, offsetsA);
-    offsets(batchB, inner * columns, offsetsB);
-  }
-};
-
 template <class T>
 Kernel makePlainProduct(const BatchedProduct &product) {
   Kernel kernel;
@@ -159,8 +114,8 @@ Kernel makePlainProduct(const BatchedProduct &product) {
     parallelRanges(product.batch * product.rows, 8, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         size_t entry = static_cast<size_t>(row / product.rows);
-        const T *left = a + product.offsetsA[entry] + row % product.rows * product.inner;
-        const T *right = b + product.offsetsB[entry];
+        const T *left = a + product.a.offsets[entry] + row % product.rows * product.inner;
+        const T *right = b + product.b.offsets[entry];
         for (int64_t column = 0; column < product.columns; ++column) {
           Sum sum = 0;
           for (int64_t k = 0; k < product.inner; ++k)
@@ -175,7 +130,7 @@ Kernel makePlainProduct(const BatchedProduct &product) {
 }
 
 llvm::Expected<Kernel> makeMatMul(const NodeSpec &spec) {
-  BatchedProduct product(spec.operands[0].shape, spec.operands[1].shape);
+  BatchedProduct product(spec.operands[0], spec.operands[1], spec.results[0]);
   bool isEmpty = spec.results[0].elementCount() == 0 || product.inner == 0;
   if (spec.operands[0].type != ElementType::F32 || isEmpty) {
     Kernel kernel;
@@ -185,10 +140,11 @@ llvm::Expected<Kernel> makeMatMul(const NodeSpec &spec) {
       return std::move(error);
     return kernel;
   }
-  if (product.batch == 1 && spec.operands[1].constant)
-    return makePackedProduct(spec, product.rows, product.inner, product.columns, false, false);
+  bool isPlain = spec.operands[0].strides.empty() && spec.results[0].strides.empty() && spec.factor == 1;
+  if (product.batch == 1 && spec.operands[1].constant && isPlain)
+    return makePackedProduct(spec, product.rows, product.inner, product.columns, product.b.isTransposed, false);
   Kernel kernel;
-  kernel.run = [product](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
+  kernel.run = [product, factor = spec.factor](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     const float *a = operands[0].data<float>(), *b = operands[1].data<float>();
     float *c = results[0].mutableData<float>();
     MatrixTiles tiles(product.rows, product.columns);
@@ -198,11 +154,10 @@ llvm::Expected<Kernel> makeMatMul(const NodeSpec &spec) {
     parallelFor(product.batch * tiles.count(), [&](int64_t index) {
       size_t entry = static_cast<size_t>(index / tiles.count());
       MatrixTiles::Tile tile = tiles.tile(index % tiles.count());
-      multiplyMatrices(false, false, tile.rows, tile.columns, product.inner, 1,
-                       a + product.offsetsA[entry] + tile.row * product.inner, product.inner,
-                       b + product.offsetsB[entry] + tile.column, product.columns, 0,
-                       c + (static_cast<int64_t>(entry) * product.rows + tile.row) * product.columns + tile.column,
-                       product.columns);
+      multiplyMatrices(product.a.isTransposed, product.b.isTransposed, tile.rows, tile.columns, product.inner, factor,
+                       a + product.a.offsets[entry] + product.a.rowOffset(tile.row), product.a.leading,
+                       b + product.b.offsets[entry] + product.b.columnOffset(tile.column), product.b.leading, 0,
+                       c + product.c.offsets[entry] + product.c.rowOffset(tile.row) + tile.column, product.c.leading);
     });
     return llvm::Error::success();
   };

@@ -1,6 +1,7 @@
 //===- Movement.cpp - operators that move elements by fixed rules ----------===//
 #include "lib/Runtime/Float/Movement.h"
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Runtime/Float/BlockTranspose.h"
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/Simd.h"
 
@@ -35,6 +36,13 @@ constexpr int64_t transposeBlock = 32;
 template <class T>
 void transposePlane(const T *source, int64_t sourceStride, T *target, int64_t rows, int64_t columns) {
   // target[r][c] = source[c * sourceStride + r]
+  if constexpr (sizeof(T) == sizeof(float)) {
+    simd([=]() NIBBLE_INLINE {
+      transposeFloats(reinterpret_cast<const float *>(source), sourceStride, reinterpret_cast<float *>(target), columns,
+                      rows, columns);
+    });
+    return;
+  }
   for (int64_t r0 = 0; r0 < rows; r0 += transposeBlock)
     for (int64_t c0 = 0; c0 < columns; c0 += transposeBlock)
       for (int64_t c = c0, cEnd = std::min(columns, c0 + transposeBlock); c < cEnd; ++c)

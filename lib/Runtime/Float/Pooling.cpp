@@ -1,7 +1,10 @@
 //===- Pooling.cpp - MaxPool, AveragePool and the global forms --------------===//
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/ShapeInference.h"
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/Sums.h"
+
+#include <array>
 
 namespace nibble::runtime {
 namespace {
@@ -25,15 +28,9 @@ llvm::Expected<llvm::SmallVector<PoolAxis, 3>> describePool(const NodeSpec &spec
   for (size_t i = 0; i < spatial; ++i) {
     PoolAxis axis{in[i + 2], out[i + 2], op.getKernelShape()[i], at(op.getStrides(), i, 1),
                   at(op.getDilations(), i, 1), at(op.getPads(), i, 0), at(op.getPads(), spatial + i, 0)};
-    llvm::StringRef autoPad = op.getAutoPad();
-    if (autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER") {
-      int64_t total = std::max<int64_t>(
-          0, (axis.out - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 - axis.in);
-      axis.begin = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2;
-      axis.end = total - axis.begin;
-    } else if (autoPad == "VALID") {
-      axis.begin = axis.end = 0;
-    }
+    llvm::SmallVector<int64_t> pads = nn::resolveAutoPad(op.getAutoPad(), {axis.begin, axis.end}, {axis.in}, {axis.kernel},
+                                                         {axis.stride}, {axis.dilation});
+    axis.begin = pads[0], axis.end = pads[1];
     axes.push_back(axis);
   }
   return axes;

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Runtime/Float/Fusion.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Runtime/Float/Kernel.h"
 
@@ -64,15 +65,20 @@ public:
       return makeError(ErrorKind::Unsupported,
                        "input '" + nn::tensorName(value) + "' cannot run: wanted a static tensor, found " + text);
     }
-    inputs.push_back(addValue(value, {*elementType, Shape(type.getShape())}));
+    inputs.push_back(addValue(value, {*elementType, Shape(type.getShape()), {}}));
     return llvm::Error::success();
   }
 
   /// Adds the operations of `block` and returns the ids of its terminator's operands.
   llvm::Expected<llvm::SmallVector<ValueId>> addBlock(Block &block, Operation *symbolScope) {
-    for (Operation &op : block.without_terminator())
-      if (llvm::Error error = addOperation(&op, symbolScope))
+    FusionPlan fusions(block, [&](Value value) { return observer && observer->wants(value); });
+    for (Operation &op : block.without_terminator()) {
+      if (fusions.isAbsorbed(&op))
+        continue;
+      const FusedNode *fused = fusions.find(&op);
+      if (llvm::Error error = fused ? addFused(*fused) : addOperation(&op, symbolScope))
         return std::move(error);
+    }
     llvm::SmallVector<ValueId> yielded;
     for (Value value : block.getTerminator()->getOperands())
       yielded.push_back(ids.lookup(value));
@@ -123,7 +129,7 @@ private:
     ValueId id = static_cast<ValueId>(records.size());
     ValueRecord record;
     record.value = value;
-    record.spec = {tensor.elementType(), Shape(tensor.shape())};
+    record.spec = {tensor.elementType(), Shape(tensor.shape()), {}};
     record.root = id;
     records.push_back(record);
     tensors.push_back(std::move(tensor));
@@ -174,6 +180,26 @@ private:
       step.results.push_back(addValue(result, resultSpec));
     if (step.kernel.isView)
       recordOf(step.results[0]).root = recordOf(step.operands[0]).root;
+    steps.push_back(std::move(step));
+    return llvm::Error::success();
+  }
+
+  llvm::Error addFused(const FusedNode &node) {
+    NodeSpec spec = node.spec;
+    Step step;
+    step.op = spec.op;
+    for (auto [operand, value] : llvm::zip_equal(spec.operands, node.operands)) {
+      step.operands.push_back(value ? ids.lookup(value) : none);
+      if (value && isConstant[static_cast<size_t>(step.operands.back())])
+        operand.constant = tensors[static_cast<size_t>(step.operands.back())];
+    }
+    llvm::Expected<Kernel> kernel =
+        node.kind == FusedNode::Kind::Attention ? makeFusedAttention(spec) : makeKernel(spec);
+    if (!kernel)
+      return kernel.takeError();
+    step.kernel = std::move(*kernel);
+    Shape stored(cast<RankedTensorType>(node.result.getType()).getShape());
+    step.results.push_back(addValue(node.result, {ElementType::F32, std::move(stored), {}}));
     steps.push_back(std::move(step));
     return llvm::Error::success();
   }

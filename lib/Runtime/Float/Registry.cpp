@@ -45,7 +45,7 @@ llvm::Expected<ValueSpec> describeType(Operation *op, Type type) {
   if (!elementType)
     return makeError(ErrorKind::Unsupported, "node '" + nn::nodeName(op) + "' (" + op->getName().getStringRef() +
                                                  ") cannot run: no storage for elements of " + typeText);
-  return ValueSpec{*elementType, Shape(tensor.getShape())};
+  return ValueSpec{*elementType, Shape(tensor.getShape()), {}};
 }
 
 } // namespace
