@@ -78,10 +78,9 @@ Taps findTaps(int64_t i, int64_t inSize, int64_t outSize, double scale, const Re
     double distance = (at - index) * stretch;
     double weight = options.mode == Mode::Linear ? std::max(0.0, 1 - std::fabs(distance))
                                                  : cubicWeight(distance, static_cast<double>(options.cubic));
-    bool isInside = index >= 0 && index <= static_cast<double>(inSize - 1);
-    // ONNX leaves positions outside out of an antialiased kernel and repeats the edge for others.
-    if (weight == 0 || (options.antialias && !isInside && stretch < 1))
+    if (weight == 0)
       continue;
+    // Positions outside repeat the edge, also under an antialiased kernel.
     taps.indices.push_back(clampIndex(index));
     weights.push_back(weight);
     sum += weight;

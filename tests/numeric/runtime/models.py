@@ -18,8 +18,8 @@ def normal(*shape):
     return random.normal(size=shape).astype(np.float32)
 
 
-def tokens(*shape, dtype=np.int64):
-    return random.integers(0, 4096, size=shape).astype(dtype)
+def tokens(*shape, dtype=np.int64, vocabulary=4096):
+    return random.integers(0, vocabulary, size=shape).astype(dtype)
 
 
 def genai(length, past):
@@ -38,7 +38,7 @@ CASES = {
     "unet": ("emoji-diffusion/unet", UNET_INPUTS, {"batch_size": 2}),
     "vae_decoder": ("emoji-diffusion/vae_decoder", {"latent_sample": normal(1, 4, 16, 16)}, {"batch_size": 1}),
     "vae_encoder": ("emoji-diffusion/vae_encoder", {"sample": normal(1, 3, 64, 64)}, {"batch_size": 1}),
-    "text_encoder": ("emoji-diffusion/text_encoder", {"input_ids": tokens(2, 24, dtype=np.int32)}, {"batch_size": 2}),
+    "text_encoder": ("emoji-diffusion/text_encoder", {"input_ids": tokens(2, 24, dtype=np.int32, vocabulary=1024)}, {"batch_size": 2}),
     "decoder": ("debian-llama/decoder", {"input_ids": tokens(1, 256)}, {"sequence_length": 256}),
     "genai-prompt": ("debian-llama/decoder-genai", genai(24, 0), genaiBindings(24, 0)),
     "genai-step": ("debian-llama/decoder-genai", genai(1, 37), genaiBindings(1, 37)),
