@@ -136,17 +136,47 @@ def OutlineBlocksPass : Pass<"nibble-outline-blocks", "::mlir::func::FuncOp"> {
     %b = nn.block @"/layers.1"(%p = %a) { ... }
     ```
 
-    `structural_hash` is a SHA-256, cut to 16 digits, over operators, types and attributes; blocks
-    that differ in names and constants only have the same.
+    `structural_hash` is a SHA-256, cut to 16 digits, over operators, types, attributes and integer
+    constants; blocks that differ in names and float constants only have the same.
 
     numerics: exact
   }];
   let options = [
-    Option<"maxOperations", "max-operations", "int64_t", /*default=*/"48",
+    Option<"maxOperations", "max-operations", "int64_t", /*default=*/"64",
       "Largest number of operations in a scope that becomes one block">,
     Option<"minOperations", "min-operations", "int64_t", /*default=*/"12",
-      "Smallest number of operations in a block of a model without scopes">];
+      "Smallest number of operations in a block of a model without scopes">,
+    Option<"mergeOperations", "merge-operations", "int64_t", /*default=*/"4",
+      "Neighbours of at most this many operations become one block">];
   let statistics = [Statistic<"numBlocks", "blocks", "Blocks made">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def PruneBlocksPass : Pass<"nibble-prune-blocks", "::mlir::func::FuncOp"> {
+  let summary = "removes operands, results and blocks that nothing uses";
+  let description = [{
+    To be run after rewrites inside of blocks. Results that nobody reads go, with what only they
+    needed, then operands that the body does not read; a result that is an operand is replaced by it.
+    `structural_hash` is computed anew.
+
+    ```mlir
+    %a:2 = nn.block @a(%p = %x, %q = %y) {
+      %r = nn.relu %p
+      %s = nn.exp %q
+      nn.yield %r, %s
+    }
+    return %a#0
+    ==>
+    %a = nn.block @a(%p = %x) {
+      %r = nn.relu %p
+      nn.yield %r
+    }
+    return %a
+    ```
+
+    numerics: exact
+  }];
+  let statistics = [Statistic<"numErased", "erased", "Blocks without a used result">];
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 

@@ -29,6 +29,7 @@ void buildLegalizePipeline(OpPassManager &manager, const Target &target) {
   // Decompositions leave reshapes of reshapes and slices of constants behind.
   functions.addPass(createSimplifyOperatorsPass());
   functions.addPass(createInferShapesPass());
+  functions.addPass(createPruneBlocksPass());
 }
 
 void registerNibblePipelines() {

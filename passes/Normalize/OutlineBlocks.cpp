@@ -5,16 +5,15 @@
 // moving a segment into a block is then mechanical.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/Normalize/BlockStructure.h"
 #include "passes/Passes.h"
 #include "passes/Rewriting.h"
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/SHA256.h"
 
 using namespace mlir;
 
@@ -84,6 +83,19 @@ std::vector<Segment> cutByScope(llvm::ArrayRef<Operation *> operations, int64_t 
   return segments;
 }
 
+/// Joins neighbours of at most `smallSize` operations, which are not worth a block each: a norm, an activation and a
+/// convolution at the end of a network are one block, named after the first.
+void mergeSmallSegments(std::vector<Segment> &segments, size_t smallSize) {
+  std::vector<Segment> merged;
+  for (Segment &segment : segments) {
+    if (!merged.empty() && segment.operations.size() <= smallSize && merged.back().operations.size() <= smallSize)
+      llvm::append_range(merged.back().operations, segment.operations);
+    else
+      merged.push_back(std::move(segment));
+  }
+  segments = std::move(merged);
+}
+
 //===----------------------------------------------------------------------===//
 // Cuts by live values
 //===----------------------------------------------------------------------===//
@@ -135,30 +147,6 @@ std::vector<Segment> cutByLiveValues(llvm::ArrayRef<Operation *> operations, int
 //===----------------------------------------------------------------------===//
 // Outlining
 //===----------------------------------------------------------------------===//
-
-/// Hex digits of a SHA-256 over operators, types, attributes and the flow of values, but not over
-/// constants and names.
-std::string hashStructure(Block &body) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  llvm::DenseMap<Value, size_t> numbers;
-  auto number = [&](Value value) { return numbers.try_emplace(value, numbers.size()).first->second; };
-  for (BlockArgument argument : body.getArguments())
-    os << number(argument) << ':' << argument.getType() << '\n';
-  for (Operation &op : body) {
-    os << op.getName();
-    for (Value operand : op.getOperands())
-      os << ' ' << number(operand);
-    if (!isa<nn::ConstantOp>(op))
-      os << ' ' << op.getAttrDictionary();
-    for (Value result : op.getResults())
-      os << ' ' << number(result) << ':' << result.getType();
-    os << '\n';
-  }
-  llvm::SHA256 hash;
-  hash.update(text);
-  return llvm::toHex(hash.final(), /*LowerCase=*/true).substr(0, 16);
-}
 
 /// Values that `segment` uses and does not compute, in the order of first use; constants excepted.
 llvm::SetVector<Value> findInputs(const Segment &segment, const llvm::DenseSet<Operation *> &members) {
@@ -214,16 +202,17 @@ void outline(const Segment &segment) {
     output.replaceUsesWithIf(result, [&](OpOperand &use) { return use.getOwner()->getBlock() != &body; });
   builder.setInsertionPointToEnd(&body);
   nn::YieldOp::create(builder, location, outputs);
-  block.setStructuralHash(hashStructure(body));
+  block.setStructuralHash(hashBlockStructure(body));
 }
 
 struct OutlineBlocks : impl::OutlineBlocksPassBase<OutlineBlocks> {
   using Base::Base;
 
   void runOnOperation() override {
-    if (maxOperations < 1 || minOperations < 1) {
-      getOperation().emitError("max-operations and min-operations must be positive, but are ")
-          << maxOperations.getValue() << " and " << minOperations.getValue();
+    if (maxOperations < 1 || minOperations < 1 || mergeOperations < 0) {
+      getOperation().emitError("max-operations and min-operations must be positive and merge-operations not negative, "
+                               "but they are ")
+          << maxOperations.getValue() << ", " << minOperations.getValue() << " and " << mergeOperations.getValue();
       return signalPassFailure();
     }
     Block &body = getOperation().getBody().front();
@@ -231,9 +220,12 @@ struct OutlineBlocks : impl::OutlineBlocksPassBase<OutlineBlocks> {
     for (Operation &op : body.without_terminator())
       if (!isa<nn::ConstantOp, nn::BlockOp>(op))
         operations.push_back(&op);
-    bool hasScopes = llvm::any_of(operations, [](Operation *op) { return !scopeOf(nn::nodeName(op)).empty(); });
+    // Names that passes derive contain a slash too, so a few do not make scopes.
+    size_t scoped = llvm::count_if(operations, [](Operation *op) { return !scopeOf(nn::nodeName(op)).empty(); });
+    bool hasScopes = 2 * scoped > operations.size();
     std::vector<Segment> segments = hasScopes ? cutByScope(operations, maxOperations)
                                               : cutByLiveValues(operations, minOperations);
+    mergeSmallSegments(segments, static_cast<size_t>(mergeOperations.getValue()));
     makeNamesUnique(segments);
     for (const Segment &segment : segments)
       outline(segment);

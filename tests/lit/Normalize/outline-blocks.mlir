@@ -1,5 +1,5 @@
-// RUN: nibble-opt %s -nibble-outline-blocks=max-operations=2 | FileCheck %s
-// RUN: nibble-opt %s -nibble-outline-blocks=min-operations=2 | FileCheck %s --check-prefix=LIVE
+// RUN: nibble-opt %s -nibble-outline-blocks="max-operations=2 merge-operations=0" | FileCheck %s
+// RUN: nibble-opt %s -nibble-outline-blocks="min-operations=2 merge-operations=0" | FileCheck %s --check-prefix=LIVE
 
 // Blocks are scopes; the residual sum stays with the layer before it; layers of one structure have one
 // hash, although their constants differ.
@@ -21,6 +21,13 @@ func.func @scopes(%x: tensor<4xf32>) -> tensor<4xf32> {
   %d = nn.add %b, %c : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32> loc("/m/layers.1/Add"("d"))
   return %d : tensor<4xf32>
 }
+
+// Segments as small as these are joined.
+// RUN: nibble-opt %s -nibble-outline-blocks=max-operations=2 | FileCheck %s --check-prefix=MERGED
+// MERGED-LABEL: func.func @scopes
+// MERGED: nn.block @"/m/layers.0"
+// MERGED-NOT: nn.block
+// MERGED: return
 
 // Without scopes the cut is where one value is live.
 // LIVE-LABEL: func.func @residual
