@@ -187,7 +187,7 @@ void setScale(Encoding &encoding, float scale, float min) {
 
 } // namespace
 
-llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
+static llvm::Expected<Range> estimateWithoutHeadroom(const TensorStatistics &statistics, const RangeOptions &options) {
   if (!llvm::is_contained(observerNames, options.observer))
     return makeError(ErrorKind::BadInput, "unknown observer '" + options.observer + "'; there are " +
                                               llvm::join(llvm::ArrayRef<llvm::StringLiteral>(observerNames), ", "));
@@ -213,10 +213,22 @@ llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const Ra
   return options.observer == "mse" ? estimateSquaredError(statistics, options) : estimateEntropy(statistics, options);
 }
 
+llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
+  llvm::Expected<Range> range = estimateWithoutHeadroom(statistics, options);
+  if (range && options.headroom > 0) {
+    // Both ends grow by the same amount, as the next outlier may fall on either side; an end at 0 stays, as it
+    // mostly is a property of the operator.
+    float room = static_cast<float>(options.headroom) * (std::max(range->max, 0.0f) - std::min(range->min, 0.0f));
+    range->min -= range->min < 0 ? room : 0;
+    range->max += range->max > 0 ? room : 0;
+  }
+  return range;
+}
+
 Encoding makeActivationEncoding(const TensorStatistics &statistics, const Range &range, const RangeOptions &options) {
   Encoding encoding = makeTensorEncoding(options.storage, options.symmetric, range.min, range.max);
   double scale = encoding.scales[0];
-  if (!statistics.allIntegers || scale > 1 || range.min != statistics.min || range.max != statistics.max)
+  if (!statistics.allIntegers || scale > 1 || range.min > statistics.min || range.max < statistics.max)
     return encoding;
   // The next power of two at or above the scale still covers the range, and 1 is a multiple of it.
   setScale(encoding, std::ldexp(1.0f, static_cast<int>(std::ceil(std::log2(scale)))), range.min);

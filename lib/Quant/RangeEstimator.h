@@ -19,6 +19,8 @@ struct RangeOptions {
   std::string observer = "min-max";
   /// For "percentile": the share of values kept, in percent; half of the rest is cut at each end.
   double percentile = 99.99;
+  /// Share of the range added at each end that is not 0, for values that calibration did not meet.
+  double headroom = 0;
   ElementType storage = ElementType::U8;
   bool symmetric = false;
 };
@@ -29,8 +31,8 @@ struct RangeOptions {
 ///   percentile      quantiles of the histogram, linear inside a bin
 ///   mse             least expected squared error: step^2 / 12 inside the range, the distance to the bound outside
 ///   entropy         least Kullback-Leibler divergence between the histogram and its quantized form
-/// Never wider than the extremes. Errors: BadInput (unknown observer, percentile outside (0, 100], no
-/// values seen, values that are not finite).
+/// and then `headroom` is added; without it never wider than the extremes. Errors: BadInput (unknown observer,
+/// percentile outside (0, 100], no values seen, values that are not finite).
 llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options);
 
 /// The encoding for a tensor with these statistics and range. Where all values seen are integers and the

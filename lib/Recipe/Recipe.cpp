@@ -185,7 +185,7 @@ private:
   }
 
   llvm::Error readActivations(const YAML::Node &map, ActivationSettings &settings) const {
-    if (llvm::Error error = file.expectMap(map, {"bits", "symmetric", "observer", "percentile"}))
+    if (llvm::Error error = file.expectMap(map, {"bits", "symmetric", "observer", "percentile", "headroom"}))
       return error;
     if (llvm::Error error = readField(map, "bits", settings.bits,
                                       [&](const YAML::Node &node) { return readBits(node, {8, 16}); }))
@@ -196,6 +196,14 @@ private:
     std::vector<std::string> observers(std::begin(quant::observerNames), std::end(quant::observerNames));
     if (llvm::Error error = readField(map, "observer", settings.observer,
                                       [&](const YAML::Node &node) { return readChoice(node, observers); }))
+      return error;
+    if (llvm::Error error = readField(map, "headroom", settings.headroom,
+                                      [&](const YAML::Node &node) -> llvm::Expected<double> {
+                                        llvm::Expected<double> value = file.asNumber(node, 0);
+                                        if (value && *value > 1)
+                                          return file.errorAt(node, "wanted a share from 0 to 1, found " + node.Scalar());
+                                        return value;
+                                      }))
       return error;
     return readField(map, "percentile", settings.percentile, [&](const YAML::Node &node) -> llvm::Expected<double> {
       llvm::Expected<double> value = file.asNumber(node, 0);
@@ -220,7 +228,7 @@ private:
                                       [&](const YAML::Node &node) { return file.asString(node); }))
       return error;
     if (llvm::Error error = readField(map, "role", entry.role,
-                                      [&](const YAML::Node &node) { return readChoice(node, {"table", "output"}); }))
+                                      [&](const YAML::Node &node) { return readChoice(node, {"table", "output", "phase"}); }))
       return error;
     if (!entry.nodePattern && !entry.operatorType && !entry.tensorPattern && !entry.role)
       return file.errorAt(map, "an override needs at least one of node, operator, tensor and role");
@@ -338,6 +346,8 @@ void writeSettings(llvm::raw_ostream &os, const std::string &indent, const Weigh
       os << indent << "  observer: " << *activations.observer << '\n';
     if (activations.percentile)
       os << indent << "  percentile: " << llvm::format("%.17g", *activations.percentile) << '\n';
+    if (activations.headroom)
+      os << indent << "  headroom: " << llvm::format("%.17g", *activations.headroom) << '\n';
   }
 }
 

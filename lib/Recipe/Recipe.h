@@ -43,6 +43,8 @@ struct ActivationSettings {
   std::optional<std::string> observer;
   /// For the percentile observer: the share of values kept, in percent (99.99).
   std::optional<double> percentile;
+  /// Share of the range added at each end, for values that calibration did not meet; 0 to 1.
+  std::optional<double> headroom;
 
   bool operator==(const ActivationSettings &) const = default;
 };
@@ -53,7 +55,8 @@ struct ActivationSettings {
 struct Override {
   std::optional<std::string> nodePattern, operatorType, tensorPattern;
   /// "table": operators that look up rows of a constant table (embeddings). "output": operators whose result
-  /// is a graph output, up to operators that only move data.
+  /// is a graph output, up to operators that only move data. "phase": sine, cosine, and the elementwise operators
+  /// between graph inputs and their argument.
   std::optional<std::string> role;
   WeightSettings weights;
   ActivationSettings activations;

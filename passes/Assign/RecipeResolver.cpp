@@ -11,6 +11,37 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
+/// Operators that a recipe may name by what they are for.
+struct OperatorRoles {
+  /// Their result leaves the model, moved or not.
+  DenseSet<Operation *> outputs;
+  /// Sine, cosine, and what computes their argument.
+  DenseSet<Operation *> phases;
+
+  explicit OperatorRoles(ModuleOp module) {
+    module.walk([&](Operation *op) {
+      if (isa<func::ReturnOp>(op))
+        for (Value value : op->getOperands())
+          if (Operation *producer = resolveMovedValue(value).getDefiningOp())
+            outputs.insert(producer);
+      if (isa<nn::SinOp, nn::CosOp>(op))
+        addPhase(op);
+    });
+  }
+
+private:
+  /// An error in the argument of a sine counts as it is, however large the argument, so that everything
+  /// elementwise before it belongs to it.
+  void addPhase(Operation *op) {
+    if (!phases.insert(op).second)
+      return;
+    for (Value operand : op->getOperands())
+      if (Operation *producer = resolveMovedValue(operand).getDefiningOp();
+          isa_and_present<nn::MulOp, nn::DivOp, nn::AddOp, nn::SubOp, nn::NegOp, nn::CastOp, nn::FloorOp>(producer))
+        addPhase(producer);
+  }
+};
+
 /// An override with its patterns compiled.
 struct Matcher {
   const Override *entry;
@@ -29,7 +60,7 @@ struct Matcher {
       operatorName = comparableOperatorName(*override.operatorType);
   }
 
-  bool matchesNode(Operation *op, const DenseSet<Operation *> &outputs) const {
+  bool matchesNode(Operation *op, const OperatorRoles &roles) const {
     if (!node && operatorName.empty() && !entry->role)
       return true;
     if (!op)
@@ -41,22 +72,13 @@ struct Matcher {
     if (!entry->role)
       return true;
     if (*entry->role == "output")
-      return outputs.contains(op);
+      return roles.outputs.contains(op);
+    if (*entry->role == "phase")
+      return roles.phases.contains(op);
     auto gather = dyn_cast<nn::GatherOp>(op);
     return gather && getConstant(gather.getData());
   }
 };
-
-/// Operations whose result leaves the model, moved or not.
-DenseSet<Operation *> collectOutputs(ModuleOp module) {
-  DenseSet<Operation *> outputs;
-  module.walk([&](func::ReturnOp op) {
-    for (Value value : op.getOperands())
-      if (Operation *producer = resolveMovedValue(value).getDefiningOp())
-        outputs.insert(producer);
-  });
-  return outputs;
-}
 
 /// Operations that an override may name to reach this quantizer.
 SmallVector<Operation *> getNodes(QuantizerUse &use) {
@@ -71,7 +93,7 @@ SmallVector<Operation *> getNodes(QuantizerUse &use) {
 
 class Resolver {
 public:
-  Resolver(ModuleOp module, const Recipe &recipe) : recipe(recipe), outputs(collectOutputs(module)) {
+  Resolver(ModuleOp module, const Recipe &recipe) : recipe(recipe), roles(module) {
     for (const Override &entry : recipe.overrides)
       matchers.emplace_back(entry);
   }
@@ -120,7 +142,7 @@ private:
   bool matches(const Matcher &matcher, QuantizerUse &use) const {
     if (matcher.tensor && !matcher.tensor->match(nn::tensorName(use.fakeQuants.front().getInput())))
       return false;
-    return llvm::any_of(getNodes(use), [&](Operation *op) { return matcher.matchesNode(op, outputs); });
+    return llvm::any_of(getNodes(use), [&](Operation *op) { return matcher.matchesNode(op, roles); });
   }
 
   /// Copies a field that the override has; false with a diagnostic where an earlier one set another value.
@@ -165,11 +187,12 @@ private:
     return apply("bits", from.bits, to.bits, entry, setBy, use) &&
            apply("symmetric", from.symmetric, to.symmetric, entry, setBy, use) &&
            apply("observer", from.observer, to.observer, entry, setBy, use) &&
-           apply("percentile", from.percentile, to.percentile, entry, setBy, use);
+           apply("percentile", from.percentile, to.percentile, entry, setBy, use) &&
+           apply("headroom", from.headroom, to.headroom, entry, setBy, use);
   }
 
   const Recipe &recipe;
-  DenseSet<Operation *> outputs;
+  OperatorRoles roles;
   std::vector<Matcher> matchers;
 };
 

@@ -39,6 +39,7 @@ public:
     quant::RangeOptions options;
     options.observer = settings.observer.value_or("min-max");
     options.percentile = settings.percentile.value_or(99.99);
+    options.headroom = settings.headroom.value_or(0);
     options.storage = encoding->storage;
     options.symmetric = encoding->symmetric;
 

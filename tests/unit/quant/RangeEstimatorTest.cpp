@@ -119,6 +119,18 @@ TEST(RangeEstimator, NothingIsWiderThanTheExtremes) {
   }
 }
 
+TEST(RangeEstimator, HeadroomWidensWhatIsNotZero) {
+  TensorStatistics statistics = makeStatistics({0, 3, 8});
+  RangeOptions options;
+  options.headroom = 0.25;
+  Range range = llvm::cantFail(estimateRange(statistics, options));
+  EXPECT_EQ(range.min, 0);
+  EXPECT_EQ(range.max, 10);
+  range = llvm::cantFail(estimateRange(makeStatistics({-2, 0, 6}), options));
+  EXPECT_EQ(range.min, -4);
+  EXPECT_EQ(range.max, 8);
+}
+
 TEST(RangeEstimator, IntegersAreRepresentedExactlyWhereTheyFit) {
   std::vector<float> steps;
   for (int i = 0; i < 1000; i += 37)
