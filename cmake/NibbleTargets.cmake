@@ -42,9 +42,9 @@ else()
 endif()
 
 # What tests of a sanitized build run with. LLVM, MLIR and onnx are not instrumented: containers that cross into them
-# look overflowed.
+# look overflowed, and memory that LLVM's headers poison in our code is never unpoisoned in theirs.
 if(NIBBLE_SANITIZE)
-  set(NIBBLE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_container_overflow=0:detect_odr_violation=0:halt_on_error=1"
+  set(NIBBLE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_container_overflow=0:allow_user_poisoning=0:halt_on_error=1"
       "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1" "NIBBLE_HOSTILE_LIMITS=0")
 endif()
 

@@ -19,8 +19,10 @@ namespace {
 /// "[batch_size, 4, 16]".
 std::string shapeText(const GraphValue &value) {
   std::string text = "[";
-  for (size_t axis = 0; axis < value.shape.size(); ++axis)
-    text += (axis ? ", " : "") + (value.symbols[axis].empty() ? std::to_string(value.shape[axis]) : value.symbols[axis]);
+  for (size_t axis = 0; axis < value.shape.size(); ++axis) {
+    const std::string &symbol = value.symbols[axis];
+    text += (axis ? ", " : "") + (symbol.empty() ? std::to_string(value.shape[axis]) : symbol);
+  }
   return text + "]";
 }
 

@@ -20,8 +20,8 @@ static Range rangeOf(llvm::StringRef attribute) {
   const Range axis{-limits::rank, limits::rank - 1};
   return llvm::StringSwitch<Range>(attribute)
       .Cases({"strides", "dilations", "kernel_shape", "group", "blocksize", "num_groups", "num_outputs"}, positive)
-      .Cases({"num_heads", "kv_num_heads", "rotary_embedding_dim", "block_size", "K", "N", "output_padding"}, notNegative)
-      .Cases({"output_shape", "split", "batch_dims"}, notNegative)
+      .Cases({"num_heads", "kv_num_heads", "rotary_embedding_dim", "block_size", "K", "N"}, notNegative)
+      .Cases({"output_padding", "output_shape", "split", "batch_dims"}, notNegative)
       .Cases({"pads"}, {-INT32_MAX, INT32_MAX})
       .Cases({"axis", "axes"}, axis)
       .Cases({"keepdims", "transA", "transB", "transBatchA", "transBatchB", "ceil_mode"}, boolean)

@@ -71,7 +71,8 @@ llvm::Error inlineFunctions(onnx::ModelProto &model, llvm::StringRef path) {
   llvm::Error error = llvm::Error::success();
   for (unsigned index = 0; index < callables.size(); ++index) {
     Callable &caller = callables[index];
-    forEachNode(caller.function ? caller.function->node() : model.graph().node(), [&](const onnx::NodeProto &node, unsigned depth) {
+    const Nodes &body = caller.function ? caller.function->node() : model.graph().node();
+    forEachNode(body, [&](const onnx::NodeProto &node, unsigned depth) {
       ++caller.nodes;
       caller.depth = std::max(caller.depth, depth);
       auto callee = byKey.find(key(node.domain(), node.op_type(), node.overload()));

@@ -367,7 +367,8 @@ llvm::Error Checker::checkNode(const NodeProto &node, Scope &scope, unsigned dep
         return error;
 
   // SimplifiedLayerNormalization is not part of ONNX, but ONNX Runtime writes it into ONNX's domain.
-  const OpSchema *schema = onnx::OpSchemaRegistry::Schema(node.op_type(), static_cast<int>(version->second), node.domain());
+  const OpSchema *schema =
+      onnx::OpSchemaRegistry::Schema(node.op_type(), static_cast<int>(version->second), node.domain());
   if (!schema) {
     // Operators without any schema are left to the Builder, which converts none of them.
     const OpSchema *later = onnx::OpSchemaRegistry::Schema(node.op_type(), node.domain());

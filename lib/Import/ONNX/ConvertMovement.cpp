@@ -71,7 +71,8 @@ void split(NodeBuilder &b) {
     SmallVector<int64_t> values(parts, part);
     values.back() = dimension - part * (parts - 1);
     if (values.back() < 0)
-      return b.invalid("dimension " + llvm::Twine(dimension) + " cannot be split into " + llvm::Twine(parts) + " parts");
+      return b.invalid("dimension " + llvm::Twine(dimension) + " cannot be split into " + llvm::Twine(parts) +
+                       " parts");
     sizes = b.integersConstant("sizes", values);
   }
   b.setOutputs(b.make<nn::SplitOp>(b.operand(0), sizes, i64(b, axis)));

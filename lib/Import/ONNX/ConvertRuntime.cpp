@@ -113,9 +113,14 @@ std::optional<quant::Encoding> readBlockEncoding(NodeBuilder &b, int64_t rows, i
     b.fail(scales.takeError());
     return std::nullopt;
   }
+  if (scales->elementType() != ElementType::F32) {
+    b.unsupported("scales must be float32, but are " + name(scales->elementType()));
+    return std::nullopt;
+  }
   for (auto [i, scale] : llvm::enumerate(scales->values<float>())) {
     if (!std::isnormal(scale) || scale < 0) {
-      b.unsupported("the scale of block " + llvm::Twine(i) + " is " + std::to_string(scale) + ", wanted a positive number",
+      b.unsupported("the scale of block " + llvm::Twine(i) + " is " + std::to_string(scale) +
+                        ", wanted a positive number",
                     "quantize the float model with scales that are positive");
       return std::nullopt;
     }
@@ -178,7 +183,8 @@ void matMulNBits(NodeBuilder &b) {
   quantizer->setOrigin("MatMulNBits");
   auto storedType = RankedTensorType::get({columns, depth}, nn::toMLIRType(context, storage));
   Value stored = nn::ConstantOp::create(b.builder(), b.location("stored"), storedType, *weightValue);
-  Value real = b.makeStep<nn::DequantizeWeightOp>("weight", stored, FlatSymbolRefAttr::get(context, quantizer->getSymName()));
+  auto symbol = FlatSymbolRefAttr::get(context, quantizer->getSymName());
+  Value real = b.makeStep<nn::DequantizeWeightOp>("weight", stored, symbol);
   Value transposed = b.makeStep<nn::TransposeOp>("weight_transposed", real, b.builder().getDenseI64ArrayAttr({1, 0}));
   if (Value bias = b.operand(5)) {
     Value product = b.makeStep<nn::MatMulOp>("product", b.operand(0), transposed);

@@ -129,7 +129,8 @@ void NodeBuilder::unsupported(const llvm::Twine &reason, llvm::StringRef remedy)
   std::vector<std::string> notes;
   if (!remedy.empty())
     notes.push_back(remedy.str());
-  fail(makeError(ErrorKind::Unsupported, "'" + model.path() + "': " + describe(proto) + ": " + reason, std::move(notes)));
+  fail(makeError(ErrorKind::Unsupported, "'" + model.path() + "': " + describe(proto) + ": " + reason,
+                 std::move(notes)));
 }
 
 void NodeBuilder::invalid(const llvm::Twine &reason) {

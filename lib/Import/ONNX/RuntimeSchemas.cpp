@@ -113,7 +113,12 @@ void addAll() {
        {"g_idx", "M", true},
        {"bias", "T", true}},
       {{"Y", "T"}},
-      {{"K", I, true}, {"N", I, true}, {"bits", I}, {"block_size", I, true}, {"accuracy_level", I}, {"weight_prepacked", I}});
+      {{"K", I, true},
+       {"N", I, true},
+       {"bits", I},
+       {"block_size", I, true},
+       {"accuracy_level", I},
+       {"weight_prepacked", I}});
   add(ms, "GatherBlockQuantized",
       {{"data", "Q"}, {"indices", "N"}, {"scales", "T"}, {"zero_points", "Q", true}}, {{"output", "T"}},
       {{"gather_axis", I}, {"quantize_axis", I}, {"block_size", I}, {"bits", I}});

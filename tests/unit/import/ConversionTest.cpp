@@ -78,8 +78,8 @@ TEST_F(Conversion, AxesAttributesBecomeConstants) {
            {"nn.constant(dense<1> : tensor<1xi64>)", "nn.reduce_mean", "tensor<2x1x4xf32>"}, 17);
   expectIR("g (float[2,3,4] x) => (float[2,4] y) { y = ReduceSum <axes = [1], keepdims = 0> (x) }",
            {"dense<1>", "nn.reduce_sum", "keepdims = false", "tensor<2x4xf32>"}, 11);
-  expectIR("g (float[2,1] x) => (float[2] y) { y = Squeeze <axes = [1]> (x) }", {"dense<1>", "nn.squeeze", "tensor<2xf32>"},
-           11);
+  expectIR("g (float[2,1] x) => (float[2] y) { y = Squeeze <axes = [1]> (x) }",
+           {"dense<1>", "nn.squeeze", "tensor<2xf32>"}, 11);
   expectIR("g (float[2] x) => (float[2,1] y) { y = Unsqueeze <axes = [-1]> (x) }",
            {"dense<-1>", "nn.unsqueeze", "tensor<2x1xf32>"}, 12);
   expectIR("g (float[5] x) => (float[3] y, float[2] z) { y, z = Split <split = [3, 2]> (x) }",
@@ -123,7 +123,8 @@ TEST_F(Conversion, InferenceRemovesDropoutAndIdentity) {
 }
 
 TEST_F(Conversion, ConstantsOfEveryKind) {
-  expectIR("g () => (float[2] y) { y = Constant <value_floats = [1.5, 2.5]> () }", {"dense<[1.500000e+00, 2.500000e+00]>"});
+  expectIR("g () => (float[2] y) { y = Constant <value_floats = [1.5, 2.5]> () }",
+           {"dense<[1.500000e+00, 2.500000e+00]>"});
   expectIR("g () => (float y) { y = Constant <value_float = 3.5> () }", {"dense<3.500000e+00> : tensor<f32>"});
   expectIR("g () => (int64[2] y) { y = Constant <value_ints = [4, 5]> () }", {"dense<[4, 5]> : tensor<2xi64>"});
   expectIR("g () => (int64 y) { y = Constant <value_int = 6> () }", {"dense<6> : tensor<i64>"});
@@ -153,7 +154,8 @@ TEST_F(Conversion, QuantizeWithoutZeroPointGetsItsType) {
 TEST_F(Conversion, SkipNormalizationsDecompose) {
   expectIR("g (float[1,2,4] x, float[1,2,4] s, float[4] g) => (float[1,2,4] y, float[1,2,4] sum) "
            "{ y, m, v, sum = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 0.5> (x, s, g) }",
-           {"%0 = nn.add %arg0, %arg1", "%1 = nn.rms_normalization %0, %arg2 {epsilon = 5.000000e-01", "return %1, %0"});
+           {"%0 = nn.add %arg0, %arg1", "%1 = nn.rms_normalization %0, %arg2 {epsilon = 5.000000e-01",
+            "return %1, %0"});
   mlir::Operation *add = &module->lookupSymbol<mlir::func::FuncOp>("main").getBody().front().front();
   EXPECT_EQ(nn::tensorName(add->getResult(0)), "sum");
   expectIR("g (float[1,2,4] x, float[1,2,4] s, float[4] g, float[4] b, float[4] c) => (float[1,2,4] y) "
@@ -335,7 +337,8 @@ TEST_F(Conversion, LargeWeightsAreReadFromTheFile) {
 TEST_F(Conversion, RefusalsNameNodeReasonAndRemedy) {
   std::string text = import(parse("g (float[1,2,4] x, float[4] s) => (float[1,2,4] y, float[1,2,1] m) "
                                   "{ y, m = LayerNormalization (x, s) }"));
-  EXPECT_NE(text.find("node 'y' (LayerNormalization): the outputs of mean or deviation are used"), std::string::npos) << text;
+  EXPECT_NE(text.find("node 'y' (LayerNormalization): the outputs of mean or deviation are used"), std::string::npos)
+      << text;
   text = import(parse("g (float[2] x) => (float16[2] y) { y = Cast <to = 10> (x) }"));
   EXPECT_NE(text.find("tensor 'y' is of type float16, which is not supported"), std::string::npos) << text;
   EXPECT_NE(text.find("note: export the model in float32"), std::string::npos) << text;

@@ -119,7 +119,8 @@ TEST(ImportOptionsTest, UnknownBindingNamesTheKnownOnes) {
 }
 
 TEST(SummaryTest, CountsWhatTheModelHolds) {
-  llvm::Expected<ModelSummary> summary = summarizeModel(NIBBLE_TESTDATA "/models/debian-llama/decoder-genai/model.onnx");
+  llvm::Expected<ModelSummary> summary =
+      summarizeModel(NIBBLE_TESTDATA "/models/debian-llama/decoder-genai/model.onnx");
   ASSERT_TRUE(bool(summary)) << llvm::toString(summary.takeError());
   EXPECT_EQ(summary->irVersion, 10);
   EXPECT_EQ(summary->operators["com.microsoft::GroupQueryAttention"], 5);
