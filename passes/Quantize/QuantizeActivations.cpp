@@ -41,6 +41,11 @@ public:
     options.percentile = settings.percentile.value_or(99.99);
     options.headroom = settings.headroom.value_or(0);
     options.storage = encoding->storage;
+    if (isNarrowed(use, settings)) {
+      // Settings for 16 bits, where covering everything is best, do not suit an edge rounded to 8.
+      options.observer = "mse";
+      options.headroom = 0;
+    }
     options.symmetric = encoding->symmetric;
 
     const quant::TensorStatistics *seen = statistics.find(quantizer.getTensor().value_or(""));
@@ -85,6 +90,12 @@ private:
     diagnostic.attachNote() << "a range is never guessed: calibrate the program that is quantized, or give the pass that "
                                "made the value a rule for its range";
     return diagnostic;
+  }
+
+  /// True for an edge between operators that was rounded to fewer bits than the recipe asked for.
+  static bool isNarrowed(QuantizerUse &use, const ActivationSettings &settings) {
+    return isa_and_present<nn::FakeQuantOp>(use.producer()) &&
+           use.quantizer.getStorage().getIntOrFloatBitWidth() < settings.bits.value_or(0);
   }
 
   /// True where every reader of these values, moved or not, is a softmax.
