@@ -1,5 +1,6 @@
 //===- Binary.cpp - the vendor's binary of a compile, checked --------------===//
 #include "cli/driver/Compilation.h"
+#include "cli/driver/Tolerance.h"
 
 #include "calib/Metrics/Evaluation.h"
 #include "lib/Dialect/NN/Names.h"
@@ -63,7 +64,7 @@ static llvm::Expected<Tensor> toIntegers(const onnx_export::IntegerIO &io, const
 }
 
 /// A block with the integers that the reference computed on its edges.
-static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, ModuleOp module,
+static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, ModuleOp module, const Target &target,
                                                              const EdgeRecorder &edges) {
   vendor::BlockToCheck result;
   result.name = block.getSymName().str();
@@ -98,6 +99,21 @@ static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, 
     return error;
   if (llvm::Error error = collect(block.getOutputs(), integerOutputs, result.expected.front()))
     return error;
+  std::vector<Tensor> inputs, reference;
+  std::vector<double> scales;
+  for (Value value : block.getInputs())
+    inputs.push_back(edges.find(value));
+  for (Value value : block.getOutputs()) {
+    reference.push_back(edges.find(value));
+    const onnx_export::IntegerIO *entry = integerOutputs.lookup(nn::tensorName(value));
+    scales.push_back(entry ? entry->scale : 0);
+  }
+  llvm::Expected<std::vector<ErrorBound>> bounds =
+      measureTolerance(block, module, target, inputs, reference, scales);
+  if (!bounds)
+    return bounds.takeError();
+  for (auto [value, bound] : llvm::zip_equal(block.getOutputs(), *bounds))
+    result.allowed[nn::tensorName(value)] = bound;
   return result;
 }
 
@@ -118,7 +134,7 @@ llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
   progress.begin("check binary", static_cast<int64_t>(blocks.size()), "block");
   llvm::Expected<vendor::CheckSummary> summary = vendor::checkBlocks(
       settings, *target, static_cast<int64_t>(blocks.size()),
-      [&](int64_t index) { return makeBlockToCheck(blocks[static_cast<size_t>(index)], *module, edges); },
+      [&](int64_t index) { return makeBlockToCheck(blocks[static_cast<size_t>(index)], *module, *target, edges); },
       options.checkSeconds, [&](const vendor::BlockDeviation &) { progress.advance(); });
   if (!summary)
     return summary.takeError();

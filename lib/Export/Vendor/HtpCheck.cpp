@@ -219,6 +219,8 @@ llvm::Expected<BlockDeviation> compareWithReference(const HtpSettings &settings,
     deviation.allowed = {0, 0, ""};
     if (known != allowed->end())
       deviation = *known;
+    if (auto own = block.allowed.find(output.name); own != block.allowed.end())
+      deviation.allowed = own->second;
     if (llvm::Error error = measure(deviation, emulation->outputs, block.expected))
       return std::move(error);
     result.outputs.push_back(std::move(deviation));
