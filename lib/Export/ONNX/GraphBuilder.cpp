@@ -350,7 +350,19 @@ llvm::Error GraphBuilder::buildDequantizeWeight(nn::DequantizeWeightOp op) {
   llvm::Expected<ScaleNames> scales = buildScales(quantizer, *encoding, type.getShape());
   if (!scales)
     return scales.takeError();
-  addScaleNode(/*quantizes=*/false, names.of(op.getInput()), *scales, *encoding, names.of(op.getResult()));
+  std::string stored = names.of(op.getInput());
+  // Qualcomm's compiler keeps one encoding for a stored tensor and gives it to every reader, so equal
+  // integers with different scales must not share one.
+  auto [owner, isFirst] = quantizerOfStored.try_emplace(stored, quantizer.getSymName().str());
+  if (!isFirst && owner->second != quantizer.getSymName()) {
+    auto constant = op.getInput().getDefiningOp<nn::ConstantOp>();
+    if (!constant)
+      return makeNodeError(ErrorKind::Unsupported, op, "its input must be a constant");
+    stored = names.makeUnique(names.of(op.getResult()) + "/stored");
+    writer.addInitializer({stored, encoding->storage, Shape(type.getShape()),
+                           [constant]() mutable { return nn::readConstant(constant.getResult()); }});
+  }
+  addScaleNode(/*quantizes=*/false, stored, *scales, *encoding, names.of(op.getResult()));
   addValueInfo(names.of(op.getResult()), type.getElementType(), type);
   return llvm::Error::success();
 }

@@ -85,6 +85,8 @@ private:
   llvm::StringSet<> nodeNames;
   llvm::StringSet<> emittedTensors;
   llvm::StringMap<ScaleNames> scalesOfQuantizer;
+  /// The quantizer that each stored weight was first written for.
+  llvm::StringMap<std::string> quantizerOfStored;
   struct PackedNames {
     std::string weight, scale, zeroPoint;
   };
