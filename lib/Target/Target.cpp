@@ -53,8 +53,6 @@ llvm::Expected<std::string> findConfigFolder() {
   std::string installed = join(path::parent_path(path::parent_path(program)), "share/nibble", "configs");
   if (fs::is_directory(installed))
     return installed;
-  if (fs::is_directory(NIBBLE_SOURCE_CONFIG_DIR))
-    return std::string(NIBBLE_SOURCE_CONFIG_DIR);
   return makeError(ErrorKind::IO, "found no folder of configurations",
                    {"looked at '" + installed + "'", "NIBBLE_CONFIG_DIR names another one"});
 }

@@ -1,0 +1,33 @@
+"""The same inputs give the same bytes: at one and two threads, from another working folder, under another -o."""
+import json
+import unittest
+
+import support
+
+
+class Determinism(support.Test):
+    def compile(self, name, *extra, cwd=None):
+        folder = self.folder / name
+        self.run_("compile", *support.SMALL, "--recipe", "w8a8", "--progress", "none", "-o", folder, *extra, cwd=cwd)
+        return folder
+
+    def testBytesAreEqual(self):
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        reference = support.digests(self.compile("one", "--threads", "1"))
+        self.assertIn("manifest.json", reference)
+        self.assertIn("report.json", reference)
+        self.assertEqual(reference, support.digests(self.compile("two", "--threads", "2", cwd=elsewhere)))
+
+    def testOnlyRunJsonNamesTheMachine(self):
+        folder = self.compile("out")
+        self.assertTrue((folder / "run.json").is_file())
+        for file in folder.rglob("*.json"):
+            if file.name != "run.json":
+                json.loads(file.read_text())
+                self.assertNotIn(str(self.folder), file.read_text(), file.name)
+                self.assertNotIn(str(support.SOURCE), file.read_text(), file.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
