@@ -11,6 +11,7 @@
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/NNDialect.h"
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Export/ONNX/QDQ.h"
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/Error.h"
@@ -27,7 +28,7 @@ using namespace nibble;
 namespace {
 
 struct Options {
-  std::string model, target = "onnx", statistics;
+  std::string model, target = "onnx", statistics, emit;
   std::vector<std::string> recipes, calibration, evaluation, bindings;
   int64_t calibrationSamples = 0, evaluationSamples = 0;
   size_t worst = 0;
@@ -203,6 +204,9 @@ llvm::Error run(const Options &options) {
     if (llvm::Error error = evaluate(module, *quantized, options, **data, *statistics))
       return error;
     llvm::outs() << llvm::format(" (quantize %.1f s, evaluate %.1f s)\n", quantizing, timer.lap());
+    if (!options.emit.empty())
+      if (llvm::Error error = onnx_export::exportQDQ(*quantized, options.emit, {}))
+        return error;
     if (options.worst)
       if (llvm::Error error = printWorst(module, *quantized, options, **data, *statistics))
         return error;
@@ -225,6 +229,7 @@ int main(int argc, char **argv) {
   app.add_option("--calib-samples", options.calibrationSamples, "Use only the first N samples");
   app.add_option("--eval-samples", options.evaluationSamples, "Use only the first N samples");
   app.add_option("--stats", options.statistics, "Statistics file: read where it exists, else written");
+  app.add_option("--emit", options.emit, "Write the last recipe's model as QDQ ONNX to this file");
   app.add_option("--worst", options.worst, "Print the N worst layers");
   CLI11_PARSE(app, argc, argv);
   return reportError(run(options), llvm::errs());
