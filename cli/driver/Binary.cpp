@@ -113,7 +113,7 @@ static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, 
   if (!bounds)
     return bounds.takeError();
   for (auto [value, bound] : llvm::zip_equal(block.getOutputs(), *bounds))
-    result.allowed[nn::tensorName(value)] = bound;
+    result.limits[nn::tensorName(value)] = bound;
   return result;
 }
 

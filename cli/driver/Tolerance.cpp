@@ -116,7 +116,6 @@ llvm::Expected<std::vector<ErrorBound>> measureTolerance(nn::BlockOp block, Oper
   llvm::Expected<std::unique_ptr<runtime::Program>> program = runtime::Program::create(block, symbolScope, &*injector);
   if (!program)
     return program.takeError();
-  constexpr double safety = 2;
   Operation *yield = block.getBody().front().getTerminator();
   std::vector<ErrorBound> bounds;
   for (Value output : yield->getOperands())
@@ -136,8 +135,8 @@ llvm::Expected<std::vector<ErrorBound>> measureTolerance(nn::BlockOp block, Oper
         sumOfSquares += difference * difference;
       }
       double rootMeanSquare = std::sqrt(sumOfSquares / static_cast<double>(std::max<int64_t>(1, output.elementCount())));
-      bound.maximum = std::max(bound.maximum, safety * largest);
-      bound.rootMeanSquare = std::max(bound.rootMeanSquare, safety * rootMeanSquare);
+      bound.maximum = std::max(bound.maximum, largest);
+      bound.rootMeanSquare = std::max(bound.rootMeanSquare, rootMeanSquare);
     }
   }
   return bounds;

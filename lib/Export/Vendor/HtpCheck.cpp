@@ -219,8 +219,10 @@ llvm::Expected<BlockDeviation> compareWithReference(const HtpSettings &settings,
     deviation.allowed = {0, 0, ""};
     if (known != allowed->end())
       deviation = *known;
-    if (auto own = block.allowed.find(output.name); own != block.allowed.end())
-      deviation.allowed = own->second;
+    if (auto limit = block.limits.find(output.name); limit != block.limits.end()) {
+      deviation.allowed.maximum = std::min(deviation.allowed.maximum, limit->second.maximum);
+      deviation.allowed.rootMeanSquare = std::min(deviation.allowed.rootMeanSquare, limit->second.rootMeanSquare);
+    }
     if (llvm::Error error = measure(deviation, emulation->outputs, block.expected))
       return std::move(error);
     result.outputs.push_back(std::move(deviation));

@@ -20,8 +20,8 @@ struct BlockToCheck {
   std::string modelBytes;
   /// Per sample, by the names of the model's inputs and outputs.
   std::vector<std::vector<NamedTensor>> inputs, expected;
-  /// What outputs may deviate, by name, where the caller knows better than the sum over operators.
-  std::map<std::string, ErrorBound> allowed;
+  /// What outputs may deviate at the most, by name: limits the sums over operators.
+  std::map<std::string, ErrorBound> limits;
 };
 
 /// How far one tensor lies from the reference, over all samples, in quanta.
