@@ -146,10 +146,12 @@ llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
                                tensor.maximum, tensor.allowed.maximum, !tensor.exceeds()});
   note(llvm::Twine(summary->blocksChecked) + " of " + llvm::Twine(summary->blocksTotal) +
        " blocks agree with the vendor's emulation");
-  if (summary->blocksChecked < summary->blocksTotal)
-    report.notes.push_back("only " + std::to_string(summary->blocksChecked) + " of " +
-                           std::to_string(summary->blocksTotal) +
-                           " blocks were emulated within the time limit of --check-seconds");
+  for (const auto &[block, reason] : summary->refused)
+    report.notes.push_back("block '" + block + "' was not emulated alone: " + reason);
+  int64_t left = summary->blocksTotal - summary->blocksChecked - static_cast<int64_t>(summary->refused.size());
+  if (left)
+    report.notes.push_back(std::to_string(left) + " of " + std::to_string(summary->blocksTotal) +
+                           " blocks were not emulated within the time of --check-seconds");
   return llvm::Error::success();
 }
 

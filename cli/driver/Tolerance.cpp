@@ -75,11 +75,11 @@ private:
     return static_cast<double>(x >> 11) * 0x1.0p-52 - 1;
   }
 
-  /// The encoding of a constant right operand.
+  /// The encoding of a constant right operand, or of the table of a gather.
   static std::optional<EncodingClass> weightOf(Operation *op) {
     if (op->getNumOperands() < 2)
       return std::nullopt;
-    auto weight = op->getOperand(1).getDefiningOp<nn::DequantizeWeightOp>();
+    auto weight = op->getOperand(isa<nn::GatherOp>(op) ? 0 : 1).getDefiningOp<nn::DequantizeWeightOp>();
     if (!weight)
       return std::nullopt;
     nn::QuantizerOp quantizer = nn::lookupQuantizer(weight, weight.getQuantizerAttr());

@@ -72,7 +72,7 @@ public:
 
   virtual Legality legality(const LegalityQuery &query) const = 0;
   /// The bound measured for an operation with this result storage type. `weight` is the encoding of a
-  /// constant right operand, if the operation has one: some widths are less exact than others.
+  /// constant right operand or table, if the operation has one: some widths are less exact than others.
   virtual ErrorBound errorBound(llvm::StringRef operation, ElementType resultStorage,
                                 const EncodingClass *weight = nullptr) const = 0;
 };

@@ -65,6 +65,8 @@ llvm::Expected<std::optional<TensorDeviation>> findFirstDeviation(const HtpSetti
 struct CheckSummary {
   int64_t blocksChecked = 0, blocksTotal = 0;
   std::vector<BlockDeviation> blocks;
+  /// Blocks that the vendor does not take as models of their own, with its reason.
+  std::vector<std::pair<std::string, std::string>> refused;
   double seconds = 0;
 };
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 SOURCE = pathlib.Path(os.environ["NIBBLE_SOURCE"])
-NIBBLE = pathlib.Path(os.environ["NIBBLE_BIN"]) / "nibble"
+NIBBLE = pathlib.Path(os.environ["NIBBLE_BIN"]) / os.environ.get("NIBBLE_PROGRAM", "nibble")
 FOLDER = SOURCE / "testdata" / "hostile"
 LIMITS = os.environ.get("NIBBLE_HOSTILE_LIMITS", "1") != "0"
 SECONDS, MEBIBYTES = 1.0, 256
