@@ -13,18 +13,22 @@ template <class In, class Out, class Op>
 NIBBLE_INLINE inline void binaryRow(const In *lhs, bool lhsVaries, const In *rhs, bool rhsVaries, Out *out,
                                     int64_t count, Op op) {
   if (lhsVaries && rhsVaries) {
+    NIBBLE_INDEPENDENT
     for (int64_t i = 0; i < count; ++i)
       out[i] = op(lhs[i], rhs[i]);
   } else if (lhsVaries) {
     In right = *rhs;
+    NIBBLE_INDEPENDENT
     for (int64_t i = 0; i < count; ++i)
       out[i] = op(lhs[i], right);
   } else if (rhsVaries) {
     In left = *lhs;
+    NIBBLE_INDEPENDENT
     for (int64_t i = 0; i < count; ++i)
       out[i] = op(left, rhs[i]);
   } else {
     Out value = op(*lhs, *rhs);
+    NIBBLE_INDEPENDENT
     for (int64_t i = 0; i < count; ++i)
       out[i] = value;
   }
@@ -289,6 +293,7 @@ llvm::Expected<Kernel> makeClip(const NodeSpec &spec) {
           T *out = results[0].mutableData<T>();
           parallelRanges(results[0].elementCount(), elementwiseTile, [&](int64_t begin, int64_t end) {
             simd([=]() NIBBLE_INLINE {
+              NIBBLE_INDEPENDENT
               for (int64_t i = begin; i < end; ++i) {
                 T raised = hasMin && in[i] < low ? low : in[i];
                 out[i] = hasMax && raised > high ? high : raised;

@@ -61,7 +61,8 @@ struct BroadcastPlan {
     int64_t pieces = (innerSize + pieceSize - 1) / pieceSize;
     int64_t rowsPerTile = std::max<int64_t>(1, tileSize / pieceSize);
     parallelRanges(outerCount * pieces, rowsPerTile, [&](int64_t begin, int64_t end) {
-      simd([&]() NIBBLE_INLINE {
+      // A copy of `row` lets the compiler see that stores do not change what it captured.
+      simd([&, row]() NIBBLE_INLINE {
         for (int64_t item = begin; item < end; ++item) {
           int64_t outer = item / pieces, start = item % pieces * pieceSize;
           std::array<int64_t, N> offsets;

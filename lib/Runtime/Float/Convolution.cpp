@@ -40,7 +40,9 @@ public:
     // Slices of rows keep the kernels' inner loops long, slices of channels re-read the input.
     rowTile = s.outHeight >= 32 ? (s.outHeight + 3) / 4 : s.outHeight;
     int64_t rowTiles = (s.outHeight + rowTile - 1) / rowTile;
-    int64_t wanted = std::max<int64_t>(1, 4 / (s.batch * rowTiles));
+    // Weights of convolutions over few pixels are larger than their inputs: all images share one pass.
+    imageTile = s.outHeight * s.outWidth <= 64 ? s.batch : 1;
+    int64_t wanted = std::max<int64_t>(1, 4 / (s.batch / imageTile * rowTiles));
     channelTile = s.outChannels;
     if (s.group == 1)
       channelTile = std::max<int64_t>(16, ((s.outChannels + wanted - 1) / wanted + 15) / 16 * 16);
@@ -81,19 +83,22 @@ public:
     });
     int64_t rowTiles = (s.outHeight + rowTile - 1) / rowTile;
     int64_t channelTiles = (s.outChannels + channelTile - 1) / channelTile;
-    parallelFor(s.batch * rowTiles * channelTiles, [&](int64_t tile) {
+    parallelFor(s.batch / imageTile * rowTiles * channelTiles, [&](int64_t tile) {
       int64_t row = tile % rowTiles * rowTile, layer = tile / rowTiles % channelTiles;
-      int64_t image = tile / rowTiles / channelTiles, channel = layer * channelTile;
+      int64_t image = tile / rowTiles / channelTiles * imageTile, channel = layer * channelTile;
       int64_t count = std::min(channelTile, s.outChannels - channel);
       Slice slice = makeSlice(row);
       const DnnlPrimitive &primitive =
           primitives.at({slice.rows, slice.inRows, slice.padTop, slice.padBottom, count});
       int64_t pixels = slice.rows * s.outWidth;
-      auto *scratch = static_cast<float *>(threadScratch(1, static_cast<size_t>(pixels * count) * sizeof(float)));
+      auto *scratch = static_cast<float *>(threadScratch(1, static_cast<size_t>(imageTile * pixels * count) * sizeof(float)));
       primitive.run(interleaved + (image * plane + slice.inRow * s.width) * s.channels,
                     layers[static_cast<size_t>(layer)].data.get(), hasBias ? bias + channel : nullptr, scratch);
-      float *planes = target + (image * s.outChannels + channel) * outPlane + row * s.outWidth;
-      simd([=]() NIBBLE_INLINE { transposeFloats(scratch, count, planes, outPlane, count, pixels); });
+      for (int64_t i = 0; i < imageTile; ++i) {
+        const float *computed = scratch + i * pixels * count;
+        float *planes = target + ((image + i) * s.outChannels + channel) * outPlane + row * s.outWidth;
+        simd([=]() NIBBLE_INLINE { transposeFloats(computed, count, planes, outPlane, count, pixels); });
+      }
     });
   }
 
@@ -120,8 +125,8 @@ private:
     memory::desc weight = plainDesc(weightDims, memory::format_tag::any);
     if (!weightLayout.is_zero())
       weight = weightLayout;
-    memory::desc source = plainDesc({1, s.channels, slice.inRows, s.width}, memory::format_tag::nhwc);
-    memory::desc target = plainDesc({1, count, slice.rows, s.outWidth}, memory::format_tag::nhwc);
+    memory::desc source = plainDesc({imageTile, s.channels, slice.inRows, s.width}, memory::format_tag::nhwc);
+    memory::desc target = plainDesc({imageTile, count, slice.rows, s.outWidth}, memory::format_tag::nhwc);
     memory::dims strides{s.strideHeight, s.strideWidth};
     memory::dims dilations{s.dilationHeight - 1, s.dilationWidth - 1};
     memory::dims begins{slice.padTop, s.padLeft}, ends{slice.padBottom, endPadding()};
@@ -152,7 +157,8 @@ private:
 
   ConvolutionShape s;
   bool hasBias;
-  int64_t rowTile, channelTile;
+  /// Output rows, output channels and images of a tile.
+  int64_t rowTile, channelTile, imageTile;
   std::map<std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t>, DnnlPrimitive> primitives;
   std::vector<memory::desc> weightLayouts;
   std::vector<PackedWeights> packed;

@@ -29,6 +29,7 @@ Kernel mapElements(Map map, int64_t tileSize = elementwiseTile) {
     Out *out = static_cast<Out *>(results[0].mutableRaw());
     parallelRanges(results[0].elementCount(), tileSize, [&](int64_t begin, int64_t end) {
       simd([=]() NIBBLE_INLINE {
+        NIBBLE_INDEPENDENT
         for (int64_t i = begin; i < end; ++i)
           out[i] = map(in[i]);
       });

@@ -28,7 +28,14 @@ Shape transposedStrides(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> p
   return strides;
 }
 
-bool isConstant(Value value) { return value.getDefiningOp<nn::ConstantOp>() != nullptr; }
+/// Whether the program computes `value` once: a constant, or a few operations away from constants.
+bool isConstant(Value value, int depth = 3) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<nn::ConstantOp>(op))
+    return op != nullptr;
+  return depth > 0 && op->getNumRegions() == 0 && op->getNumOperands() > 0 &&
+         llvm::all_of(op->getOperands(), [&](Value operand) { return isConstant(operand, depth - 1); });
+}
 
 struct Operand {
   Value value;
@@ -149,6 +156,35 @@ std::optional<FusedNode> matchAttention(nn::MatMulOp last, CanVanish canVanish, 
   return node;
 }
 
+/// A product with a constant matrix and the constant row that is added to it.
+std::optional<FusedNode> matchBiased(nn::MatMulOp op, CanVanish canVanish, Absorbed &absorbed) {
+  if (!isConstant(op.getRhs()) || !canVanish(op.getResult()))
+    return std::nullopt;
+  auto add = dyn_cast<nn::AddOp>(*op->getUsers().begin());
+  if (!add || add.getType() != op.getType())
+    return std::nullopt;
+  Value bias = add.getLhs() == op.getResult() ? add.getRhs() : add.getLhs();
+  std::optional<ValueSpec> left = floatSpec(op.getLhs()), right = floatSpec(op.getRhs()), row = floatSpec(bias);
+  std::optional<ValueSpec> result = floatSpec(op.getResult());
+  if (!isConstant(bias) || !left || !right || !row || !result || left->elementCount() == 0 || right->rank() != 2 ||
+      left->rank() < 2 || row->rank() < 1 || row->elementCount() != right->shape[1] ||
+      row->shape.back() != right->shape[1])
+    return std::nullopt;
+  FusedNode node;
+  node.spec.op = op;
+  for (const std::optional<ValueSpec> &spec : {left, right, row}) {
+    OperandSpec operand;
+    static_cast<ValueSpec &>(operand) = *spec;
+    operand.present = true;
+    node.spec.operands.push_back(operand);
+  }
+  node.spec.results = {*result};
+  node.operands = {op.getLhs(), op.getRhs(), bias};
+  node.result = add.getResult();
+  absorbed.push_back(add);
+  return node;
+}
+
 std::optional<FusedNode> matchProduct(nn::MatMulOp op, CanVanish canVanish, Absorbed &absorbed) {
   FusedNode node;
   std::optional<ValueSpec> result = floatSpec(op.getResult());
@@ -186,14 +222,18 @@ FusionPlan::FusionPlan(Block &block, llvm::function_ref<bool(Value)> isObserved)
     if (!product || absorbed.contains(product))
       continue;
     Absorbed used;
-    std::optional<FusedNode> node = matchAttention(product, vanishes, used);
+    std::optional<FusedNode> node = matchBiased(product, vanishes, used);
+    bool isPacked = node.has_value();
+    if (!node)
+      node = matchAttention(product, vanishes, used);
     if (!node) {
       used.clear();
       node = matchProduct(product, vanishes, used);
     }
     if (!node)
       continue;
-    absorbResultTransposition(node->result, node->spec.results[0], vanishes, used);
+    if (!isPacked)
+      absorbResultTransposition(node->result, node->spec.results[0], vanishes, used);
     if (used.empty())
       continue;
     // The step stands where its last operation stood.

@@ -1,8 +1,8 @@
 //===- Fusion.h - operations that one step computes ------------------------===//
 //
 // A matrix product reads transposed operands where they are, takes a scalar factor
-// along and writes a transposed result in place; two products with a softmax between
-// them become one step. Only values that nobody else reads or observes disappear.
+// along and writes a transposed result in place; one with constant weights takes the
+// bias along; two products with a softmax between them become one step. Only values that nobody else reads or observes disappear.
 //
 //===----------------------------------------------------------------------===//
 #ifndef NIBBLE_RUNTIME_FLOAT_FUSION_H

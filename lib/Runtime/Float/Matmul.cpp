@@ -142,7 +142,8 @@ llvm::Expected<Kernel> makeMatMul(const NodeSpec &spec) {
   }
   bool isPlain = spec.operands[0].strides.empty() && spec.results[0].strides.empty() && spec.factor == 1;
   if (product.batch == 1 && spec.operands[1].constant && isPlain)
-    return makePackedProduct(spec, product.rows, product.inner, product.columns, product.b.isTransposed, false);
+    return makePackedProduct(spec, product.rows, product.inner, product.columns, product.b.isTransposed,
+                             spec.has(2));
   Kernel kernel;
   kernel.run = [product, factor = spec.factor](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     const float *a = operands[0].data<float>(), *b = operands[1].data<float>();

@@ -50,12 +50,15 @@ llvm::Expected<Kernel> makeLayerNormalization(const NodeSpec &spec) {
           const float *in = x + row * size;
           float *out = y + row * size;
           Moments m = momentsOf(in, size, epsilon);
-          if (bias)
+          if (bias) {
+            NIBBLE_INDEPENDENT
             for (int64_t i = 0; i < size; ++i)
               out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i] + bias[i];
-          else
+          } else {
+            NIBBLE_INDEPENDENT
             for (int64_t i = 0; i < size; ++i)
               out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i];
+          }
         }
       });
     });
@@ -87,6 +90,7 @@ llvm::Expected<Kernel> makeRMSNormalization(const NodeSpec &spec) {
           double meanSquare = sumOf(in, size, [](float v) NIBBLE_INLINE { return v * v; }) /
                               static_cast<double>(std::max<int64_t>(size, 1));
           float factor = static_cast<float>(1.0 / std::sqrt(meanSquare + static_cast<double>(epsilon)));
+          NIBBLE_INDEPENDENT
           for (int64_t i = 0; i < size; ++i)
             out[i] = in[i] * factor * scale[i];
         }
@@ -123,6 +127,7 @@ llvm::Expected<Kernel> makeGroups(const NodeSpec &spec, int64_t groups, float ep
             float factor = m.inverseDeviation * scale[channel], shift = bias[channel] - m.mean * factor;
             const float *in = x + group * size + c * plane;
             float *out = y + group * size + c * plane;
+            NIBBLE_INDEPENDENT
             for (int64_t i = 0; i < plane; ++i)
               out[i] = in[i] * factor + shift;
           }
@@ -162,6 +167,7 @@ llvm::Expected<Kernel> makeBatchNormalization(const NodeSpec &spec) {
                          int64_t c = row % channels;
                          float factor = scale[c] / std::sqrt(variance[c] + epsilon);
                          float shift = bias[c] - mean[c] * factor;
+                         NIBBLE_INDEPENDENT
                          for (int64_t i = row * plane; i < (row + 1) * plane; ++i)
                            y[i] = x[i] * factor + shift;
                        }
@@ -225,6 +231,7 @@ llvm::Expected<Kernel> makeSoftmaxOf(const NodeSpec &spec, int64_t axis, bool is
             float maximum = maximumOf(in, size);
             double sum = sumOf(in, size, [maximum](float v) NIBBLE_INLINE { return fastExp(v - maximum); });
             float shift = static_cast<float>(std::log(sum));
+            NIBBLE_INDEPENDENT
             for (int64_t i = 0; i < size; ++i)
               out[i] = in[i] - maximum - shift;
           } else {

@@ -3,6 +3,8 @@
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/Simd.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 namespace nibble::runtime {
 namespace {
 
@@ -93,6 +95,18 @@ Taps findTaps(int64_t i, int64_t inSize, int64_t outSize, double scale, const Re
 template <class T>
 void resizeAxis(const T *source, T *target, int64_t outer, int64_t inSize, int64_t outSize, int64_t inner,
                 llvm::ArrayRef<Taps> taps) {
+  bool isNearest = llvm::all_of(taps, [](const Taps &tap) { return tap.indices.size() == 1; });
+  if (isNearest && inner == 1) {
+    llvm::SmallVector<int64_t> table;
+    for (const Taps &tap : taps)
+      table.push_back(tap.indices[0]);
+    parallelRanges(outer, 16384 / std::max<int64_t>(outSize, 1), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t i = 0; i < outSize; ++i)
+          target[row * outSize + i] = source[row * inSize + table[static_cast<size_t>(i)]];
+    });
+    return;
+  }
   parallelRanges(outer * outSize, 16384 / std::max<int64_t>(inner, 1), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const Taps &tap = taps[static_cast<size_t>(row % outSize)];

@@ -54,6 +54,7 @@ NIBBLE_INLINE inline float maximumOf(const float *values, int64_t count) {
 /// Replaces `count` values by their softmax; a row of only -infinity becomes NaN, as in ONNX.
 NIBBLE_INLINE inline void softmaxRow(const float *in, float *out, int64_t count) {
   float maximum = maximumOf(in, count);
+  NIBBLE_INDEPENDENT
   for (int64_t i = 0; i < count; ++i)
     out[i] = fastExp(in[i] - maximum);
   float scale = static_cast<float>(1.0 / sumOf(out, count, [](float x) NIBBLE_INLINE { return x; }));

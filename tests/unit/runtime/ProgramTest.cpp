@@ -154,6 +154,45 @@ TEST_F(ProgramTest, GivesTheSameBytesOnOneThreadAndOnTwo) {
   EXPECT_EQ(std::memcmp(shared.raw(), serial.raw(), static_cast<size_t>(shared.byteSize())), 0);
 }
 
+/// What the fused steps stand for: projections with a bias, heads moved by transpositions, a scale, a mask.
+constexpr llvm::StringLiteral attention = R"(
+func.func @main(%x: tensor<2x70x12xf32>, %m: tensor<1x1x70x70xf32>, %k: tensor<2x3x70x4xf32>) -> (tensor<2x70x3x4xf32>, tensor<2x3x4x4xf32>) {
+  %w = nn.constant(dense<0.125> : tensor<12x12xf32>) : tensor<12x12xf32>
+  %b = nn.constant(dense<[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]> : tensor<12xf32>) : tensor<12xf32>
+  %f = nn.constant(dense<0.5> : tensor<f32>) : tensor<f32>
+  %s = nn.constant(dense<[2, 70, 3, 4]> : tensor<4xi64>) : tensor<4xi64>
+  %p = nn.matmul %x, %w : (tensor<2x70x12xf32>, tensor<12x12xf32>) -> tensor<2x70x12xf32>
+  %a = nn.add %b, %p : (tensor<12xf32>, tensor<2x70x12xf32>) -> tensor<2x70x12xf32>
+  %r = nn.reshape %a, %s : (tensor<2x70x12xf32>, tensor<4xi64>) -> tensor<2x70x3x4xf32>
+  %q = nn.transpose %r {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x70x3x4xf32>) -> tensor<2x3x70x4xf32>
+  %v = nn.transpose %r {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x70x3x4xf32>) -> tensor<2x3x70x4xf32>
+  %qs = nn.mul %q, %f : (tensor<2x3x70x4xf32>, tensor<f32>) -> tensor<2x3x70x4xf32>
+  %kt = nn.transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x3x70x4xf32>) -> tensor<2x3x4x70xf32>
+  %d = nn.matmul %qs, %kt : (tensor<2x3x70x4xf32>, tensor<2x3x4x70xf32>) -> tensor<2x3x70x70xf32>
+  %dm = nn.add %d, %m : (tensor<2x3x70x70xf32>, tensor<1x1x70x70xf32>) -> tensor<2x3x70x70xf32>
+  %sm = nn.softmax %dm : (tensor<2x3x70x70xf32>) -> tensor<2x3x70x70xf32>
+  %o = nn.matmul %sm, %v : (tensor<2x3x70x70xf32>, tensor<2x3x70x4xf32>) -> tensor<2x3x70x4xf32>
+  %ot = nn.transpose %o {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x3x70x4xf32>) -> tensor<2x70x3x4xf32>
+  %k2 = nn.transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x3x70x4xf32>) -> tensor<2x3x4x70xf32>
+  %g = nn.matmul %k2, %k : (tensor<2x3x4x70xf32>, tensor<2x3x70x4xf32>) -> tensor<2x3x4x4xf32>
+  return %ot, %g : tensor<2x70x3x4xf32>, tensor<2x3x4x4xf32>
+})";
+
+TEST_F(ProgramTest, FusedStepsComputeWhatTheirOperationsDo) {
+  auto function = parse(attention);
+  ASSERT_TRUE(function);
+  Tensor mask = noise({1, 1, 70, 70}, 5);
+  mask.mutableData<float>()[3] = -std::numeric_limits<float>::infinity();
+  std::vector<Tensor> inputs{noise({2, 70, 12}, 4), mask, noise({2, 3, 70, 4}, 6)};
+  // An observer that wants every value keeps every operation a step of its own.
+  Recorder recorder;
+  std::vector<Tensor> fused = run(function, inputs), separate = run(function, inputs, &recorder);
+  ASSERT_EQ(fused.size(), 2u);
+  ASSERT_EQ(separate.size(), 2u);
+  expectNear(fused[0], separate[0], 1e-5f);
+  expectNear(fused[1], separate[1], 1e-4f);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
