@@ -23,7 +23,8 @@ def normal(*shape):
 
 
 def genai(length, past):
-    cache = {f"past_key_values.{layer}.{kind}": normal(1, 4, past, 32) for layer in range(5) for kind in ("key", "value")}
+    cache = {f"past_key_values.{layer}.{kind}": normal(1, 4, past, 32)
+             for layer in range(5) for kind in ("key", "value")}
     return {"input_ids": random.integers(0, 4096, (1, length)), "attention_mask": np.ones((1, past + length), np.int64),
             **cache}
 

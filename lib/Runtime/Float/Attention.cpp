@@ -113,7 +113,8 @@ llvm::Expected<Kernel> makeGroupQueryAttention(const NodeSpec &spec) {
     return spec.unsupported("do_rotary needs cos_cache and sin_cache");
   int64_t half = s.doRotary ? spec.operands[7].shape[1] : 0, cacheLength = s.doRotary ? spec.operands[7].shape[0] : 0;
   if (2 * half > s.headSize)
-    return spec.unsupported("caches of " + llvm::Twine(half) + " angles do not fit heads of " + llvm::Twine(s.headSize));
+    return spec.unsupported("caches of " + llvm::Twine(half) + " angles do not fit heads of " +
+                            llvm::Twine(s.headSize));
 
   Kernel kernel;
   kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) -> llvm::Error {
@@ -125,9 +126,11 @@ llvm::Expected<Kernel> makeGroupQueryAttention(const NodeSpec &spec) {
     llvm::SmallVector<int64_t> pastLengths;
     for (int64_t last : lastKeys) {
       int64_t past = isPrompt ? 0 : last + 1 - s.length;
-      if (last < 0 || last >= s.presentCapacity || past < 0 || past > s.pastCapacity || past + s.length > s.presentCapacity)
+      if (last < 0 || last >= s.presentCapacity || past < 0 || past > s.pastCapacity ||
+          past + s.length > s.presentCapacity)
         return makeError(ErrorKind::BadInput, "seqlens_k has " + llvm::Twine(last) + " for " + llvm::Twine(s.length) +
-                                                  " new tokens and room for " + llvm::Twine(s.presentCapacity) + " keys");
+                                                  " new tokens and room for " + llvm::Twine(s.presentCapacity) +
+                                                  " keys");
       if (s.doRotary)
         if (llvm::Error error = checkPosition(past + s.length - 1, cacheLength))
           return error;
@@ -157,7 +160,8 @@ llvm::Expected<Kernel> makeGroupQueryAttention(const NodeSpec &spec) {
                              head * s.headSize;
           float *to = present + (past + i) * s.headSize;
           if (isKey && s.doRotary)
-            rotateHead(row, to, s.headSize, half, cosines + (past + i) * half, sines + (past + i) * half, s.interleaved);
+            rotateHead(row, to, s.headSize, half, cosines + (past + i) * half, sines + (past + i) * half,
+                       s.interleaved);
           else
             std::copy_n(row, s.headSize, to);
         }
@@ -180,8 +184,8 @@ llvm::Expected<Kernel> makeGroupQueryAttention(const NodeSpec &spec) {
         const float *row = query + (entry * s.length + begin + i) * queryRow + head * s.headSize;
         int64_t position = past + begin + i;
         if (s.doRotary)
-          rotateHead(row, rotated + i * s.headSize, s.headSize, half, cosines + position * half, sines + position * half,
-                     s.interleaved);
+          rotateHead(row, rotated + i * s.headSize, s.headSize, half, cosines + position * half,
+                     sines + position * half, s.interleaved);
         else
           std::copy_n(row, s.headSize, rotated + i * s.headSize);
       }

@@ -71,16 +71,17 @@ public:
     int64_t plane = s.height * s.width, outPlane = s.outHeight * s.outWidth;
     auto *interleaved = static_cast<float *>(
         threadScratch(0, static_cast<size_t>(s.batch * s.channels * plane) * sizeof(float)));
-    parallelRanges(s.batch * plane, std::max<int64_t>(16, 16384 / s.channels / 16 * 16), [&](int64_t begin, int64_t end) {
-      while (begin < end) {
-        int64_t image = begin / plane, pixel = begin % plane, count = std::min(end - begin, plane - pixel);
-        const float *planes = source + image * s.channels * plane + pixel;
-        simd([=, channels = s.channels]() NIBBLE_INLINE {
-          transposeFloats(planes, plane, interleaved + begin * channels, channels, count, channels);
+    parallelRanges(
+        s.batch * plane, std::max<int64_t>(16, 16384 / s.channels / 16 * 16), [&](int64_t begin, int64_t end) {
+          while (begin < end) {
+            int64_t image = begin / plane, pixel = begin % plane, count = std::min(end - begin, plane - pixel);
+            const float *planes = source + image * s.channels * plane + pixel;
+            simd([=, channels = s.channels]() NIBBLE_INLINE {
+              transposeFloats(planes, plane, interleaved + begin * channels, channels, count, channels);
+            });
+            begin += count;
+          }
         });
-        begin += count;
-      }
-    });
     int64_t rowTiles = (s.outHeight + rowTile - 1) / rowTile;
     int64_t channelTiles = (s.outChannels + channelTile - 1) / channelTile;
     parallelFor(s.batch / imageTile * rowTiles * channelTiles, [&](int64_t tile) {
@@ -91,7 +92,8 @@ public:
       const DnnlPrimitive &primitive =
           primitives.at({slice.rows, slice.inRows, slice.padTop, slice.padBottom, count});
       int64_t pixels = slice.rows * s.outWidth;
-      auto *scratch = static_cast<float *>(threadScratch(1, static_cast<size_t>(imageTile * pixels * count) * sizeof(float)));
+      auto *scratch =
+          static_cast<float *>(threadScratch(1, static_cast<size_t>(imageTile * pixels * count) * sizeof(float)));
       primitive.run(interleaved + (image * plane + slice.inRow * s.width) * s.channels,
                     layers[static_cast<size_t>(layer)].data.get(), hasBias ? bias + channel : nullptr, scratch);
       for (int64_t i = 0; i < imageTile; ++i) {
@@ -137,7 +139,8 @@ private:
         hasBias ? convolution_forward::desc(kind, algorithm, source, weight, plainDesc({count}, memory::format_tag::a),
                                             target, strides, dilations, begins, ends)
                 : convolution_forward::desc(kind, algorithm, source, weight, target, strides, dilations, begins, ends);
-    return DnnlPrimitive::make(convolution_forward::primitive_desc(description, dnnlAttributes(), dnnlEngine()), hasBias);
+    return DnnlPrimitive::make(convolution_forward::primitive_desc(description, dnnlAttributes(), dnnlEngine()),
+                               hasBias);
   }
   /// The padding on the right that outputs reach; input columns that none reaches need no padding.
   int64_t endPadding() const {
@@ -149,7 +152,8 @@ private:
     int64_t perChannel = s.channels / s.group * s.kernelHeight * s.kernelWidth;
     for (size_t i = 0; i < weightLayouts.size(); ++i) {
       const memory::desc &layout = weightLayouts[i];
-      memory::desc plain = plainDesc(layout.dims(), s.group == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
+      memory::desc plain =
+          plainDesc(layout.dims(), s.group == 1 ? memory::format_tag::oihw : memory::format_tag::goihw);
       result.push_back(packWeights(plain, weights + static_cast<int64_t>(i) * channelTile * perChannel, layout));
     }
     return result;

@@ -188,7 +188,8 @@ std::optional<FusedNode> matchBiased(nn::MatMulOp op, CanVanish canVanish, Absor
 std::optional<FusedNode> matchProduct(nn::MatMulOp op, CanVanish canVanish, Absorbed &absorbed) {
   FusedNode node;
   std::optional<ValueSpec> result = floatSpec(op.getResult());
-  auto left = dyn_cast<RankedTensorType>(op.getLhs().getType()), right = dyn_cast<RankedTensorType>(op.getRhs().getType());
+  auto left = dyn_cast<RankedTensorType>(op.getLhs().getType()),
+       right = dyn_cast<RankedTensorType>(op.getRhs().getType());
   if (!result || result->elementCount() == 0 || !left || !right || left.getRank() < 2 || right.getRank() < 2)
     return std::nullopt;
   // A constant matrix is packed once, which is worth more than reading its operand in place.

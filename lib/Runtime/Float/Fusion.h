@@ -2,7 +2,8 @@
 //
 // A matrix product reads transposed operands where they are, takes a scalar factor
 // along and writes a transposed result in place; one with constant weights takes the
-// bias along; two products with a softmax between them become one step. Only values that nobody else reads or observes disappear.
+// bias along; two products with a softmax between them become one step. Only values that nobody else reads or observes
+// disappear.
 //
 //===----------------------------------------------------------------------===//
 #ifndef NIBBLE_RUNTIME_FLOAT_FUSION_H

@@ -27,7 +27,8 @@ llvm::Expected<Kernel> makeShape(const NodeSpec &spec) {
 
 llvm::Expected<Kernel> makeSize(const NodeSpec &spec) {
   Kernel kernel;
-  kernel.run = [count = spec.operands[0].elementCount()](llvm::ArrayRef<Tensor>, llvm::MutableArrayRef<Tensor> results) {
+  kernel.run = [count = spec.operands[0].elementCount()](llvm::ArrayRef<Tensor>,
+                                                         llvm::MutableArrayRef<Tensor> results) {
     *results[0].mutableData<int64_t>() = count;
     return llvm::Error::success();
   };
@@ -80,7 +81,8 @@ llvm::Expected<Kernel> makeCumSum(const NodeSpec &spec) {
           int64_t rank = static_cast<int64_t>(in.size()), given = operands[1].valuesAsInt64()[0];
           int64_t axis = normalizeAxis(given, rank);
           if (axis < 0 || axis >= rank)
-            return makeError(ErrorKind::BadInput, "cum_sum has axis " + llvm::Twine(given) + " for rank " + llvm::Twine(rank));
+            return makeError(ErrorKind::BadInput,
+                             "cum_sum has axis " + llvm::Twine(given) + " for rank " + llvm::Twine(rank));
           int64_t outer = dimensionProduct(in, 0, axis), size = in[static_cast<size_t>(axis)];
           int64_t inner = dimensionProduct(in, axis + 1, rank);
           const T *x = operands[0].data<T>();

@@ -170,7 +170,8 @@ T reduceInto(T old, T update, Reduction reduction) {
 
 /// Copies the data and scatters runs of `runLength` updates to the offsets that `findOffsets` reads.
 template <class Find>
-llvm::Expected<Kernel> makeScatter(const NodeSpec &spec, llvm::StringRef reductionName, int64_t runLength, Find findOffsets) {
+llvm::Expected<Kernel> makeScatter(const NodeSpec &spec, llvm::StringRef reductionName, int64_t runLength,
+                                   Find findOffsets) {
   std::optional<Reduction> reduction = parseReduction(reductionName);
   if (!reduction)
     return spec.unsupported("reduction is '" + reductionName + "'; 'none', 'add', 'mul', 'max' and 'min' are known");
@@ -205,9 +206,8 @@ llvm::Expected<Kernel> makeScatter(const NodeSpec &spec, llvm::StringRef reducti
 llvm::Expected<Kernel> makeScatterND(const NodeSpec &spec) {
   Shape data = spec.operands[0].shape;
   int64_t runLength = dimensionProduct(data, spec.operands[1].shape.back(), static_cast<int64_t>(data.size()));
-  return makeScatter(spec, llvm::cast<nn::ScatterNDOp>(spec.op).getReduction(), runLength, [data](const Tensor &indices) {
-    return sliceOffsets(indices, data, 0, "scatter_nd");
-  });
+  return makeScatter(spec, llvm::cast<nn::ScatterNDOp>(spec.op).getReduction(), runLength,
+                     [data](const Tensor &indices) { return sliceOffsets(indices, data, 0, "scatter_nd"); });
 }
 
 llvm::Expected<Kernel> makeScatterElements(const NodeSpec &spec) {

@@ -56,7 +56,8 @@ public:
         memory::desc bias({1, tile.columns}, memory::data_type::f32, memory::format_tag::ab);
         dnnl::matmul::desc description = hasBias ? dnnl::matmul::desc(source, weight, bias, target)
                                                  : dnnl::matmul::desc(source, weight, target);
-        at->second = DnnlPrimitive::make(dnnl::matmul::primitive_desc(description, dnnlAttributes(), dnnlEngine()), hasBias);
+        at->second =
+            DnnlPrimitive::make(dnnl::matmul::primitive_desc(description, dnnlAttributes(), dnnlEngine()), hasBias);
       }
       if (isNewColumn) {
         memory::dims strides = transposed ? memory::dims{1, inner} : memory::dims{columns, 1};

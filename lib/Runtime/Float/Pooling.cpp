@@ -28,8 +28,8 @@ llvm::Expected<llvm::SmallVector<PoolAxis, 3>> describePool(const NodeSpec &spec
   for (size_t i = 0; i < spatial; ++i) {
     PoolAxis axis{in[i + 2], out[i + 2], op.getKernelShape()[i], at(op.getStrides(), i, 1),
                   at(op.getDilations(), i, 1), at(op.getPads(), i, 0), at(op.getPads(), spatial + i, 0)};
-    llvm::SmallVector<int64_t> pads = nn::resolveAutoPad(op.getAutoPad(), {axis.begin, axis.end}, {axis.in}, {axis.kernel},
-                                                         {axis.stride}, {axis.dilation});
+    llvm::SmallVector<int64_t> pads = nn::resolveAutoPad(op.getAutoPad(), {axis.begin, axis.end}, {axis.in},
+                                                         {axis.kernel}, {axis.stride}, {axis.dilation});
     axis.begin = pads[0], axis.end = pads[1];
     axes.push_back(axis);
   }
@@ -84,7 +84,8 @@ llvm::Expected<Kernel> makeMaxPool(const NodeSpec &spec) {
         kernel = makePool<T>(*axes, [axes = *axes](const T *plane, std::array<int64_t, 3> position) {
           T best = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                                         : std::numeric_limits<T>::lowest();
-          visitWindow(axes, position, [&](int64_t at) { best = plane[at] > best || plane[at] != plane[at] ? plane[at] : best; });
+          visitWindow(axes, position,
+                      [&](int64_t at) { best = plane[at] > best || plane[at] != plane[at] ? plane[at] : best; });
           return best;
         });
       }))

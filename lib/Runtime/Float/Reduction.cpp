@@ -124,7 +124,8 @@ llvm::Expected<llvm::SmallVector<bool>> findReduced(const Tensor &axes, int64_t 
   for (int64_t given : values) {
     int64_t axis = normalizeAxis(given, rank);
     if (axis < 0 || axis >= rank)
-      return makeError(ErrorKind::BadInput, "reduction has axis " + llvm::Twine(given) + " for rank " + llvm::Twine(rank));
+      return makeError(ErrorKind::BadInput,
+                       "reduction has axis " + llvm::Twine(given) + " for rank " + llvm::Twine(rank));
     isReduced[static_cast<size_t>(axis)] = true;
   }
   return isReduced;

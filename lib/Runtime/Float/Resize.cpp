@@ -216,7 +216,8 @@ llvm::Expected<Kernel> makeResize(const NodeSpec &spec) {
         current = next;
       }
       if (current.raw() != results[0].raw())
-        std::copy_n(static_cast<const T *>(current.raw()), elementCount(out), static_cast<T *>(results[0].mutableRaw()));
+        std::copy_n(static_cast<const T *>(current.raw()), elementCount(out),
+                    static_cast<T *>(results[0].mutableRaw()));
       return llvm::Error::success();
     };
   };

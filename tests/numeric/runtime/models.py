@@ -23,7 +23,8 @@ def tokens(*shape, dtype=np.int64, vocabulary=4096):
 
 
 def genai(length, past):
-    cache = {f"past_key_values.{layer}.{kind}": normal(1, 4, past, 32) for layer in range(5) for kind in ("key", "value")}
+    cache = {f"past_key_values.{layer}.{kind}": normal(1, 4, past, 32)
+             for layer in range(5) for kind in ("key", "value")}
     return {"input_ids": tokens(1, length), "attention_mask": np.ones((1, past + length), np.int64), **cache}
 
 
@@ -38,7 +39,8 @@ CASES = {
     "unet": ("emoji-diffusion/unet", UNET_INPUTS, {"batch_size": 2}),
     "vae_decoder": ("emoji-diffusion/vae_decoder", {"latent_sample": normal(1, 4, 16, 16)}, {"batch_size": 1}),
     "vae_encoder": ("emoji-diffusion/vae_encoder", {"sample": normal(1, 3, 64, 64)}, {"batch_size": 1}),
-    "text_encoder": ("emoji-diffusion/text_encoder", {"input_ids": tokens(2, 24, dtype=np.int32, vocabulary=1024)}, {"batch_size": 2}),
+    "text_encoder": ("emoji-diffusion/text_encoder",
+                     {"input_ids": tokens(2, 24, dtype=np.int32, vocabulary=1024)}, {"batch_size": 2}),
     "decoder": ("debian-llama/decoder", {"input_ids": tokens(1, 256)}, {"sequence_length": 256}),
     "genai-prompt": ("debian-llama/decoder-genai", genai(24, 0), genaiBindings(24, 0)),
     "genai-step": ("debian-llama/decoder-genai", genai(1, 37), genaiBindings(1, 37)),

@@ -14,7 +14,8 @@ struct ConvCase {
   int64_t batch, channels, height, width, outChannels, kernel, stride, dilation, group, padBegin, padEnd;
 };
 
-Tensor convolve(const ConvCase &c, const Tensor &x, const Tensor &w, const Tensor &b, int64_t outHeight, int64_t outWidth) {
+Tensor convolve(const ConvCase &c, const Tensor &x, const Tensor &w, const Tensor &b, int64_t outHeight,
+                int64_t outWidth) {
   Tensor y = Tensor::allocate(ElementType::F32, {c.batch, c.outChannels, outHeight, outWidth});
   int64_t perGroup = c.channels / c.group, outPerGroup = c.outChannels / c.group, at = 0;
   for (int64_t n = 0; n < c.batch; ++n)
@@ -25,7 +26,8 @@ Tensor convolve(const ConvCase &c, const Tensor &x, const Tensor &w, const Tenso
           for (int64_t k = 0; k < perGroup; ++k)
             for (int64_t u = 0; u < c.kernel; ++u)
               for (int64_t v = 0; v < c.kernel; ++v) {
-                int64_t row = i * c.stride - c.padBegin + u * c.dilation, column = j * c.stride - c.padBegin + v * c.dilation;
+                int64_t row = i * c.stride - c.padBegin + u * c.dilation,
+                        column = j * c.stride - c.padBegin + v * c.dilation;
                 if (row < 0 || row >= c.height || column < 0 || column >= c.width)
                   continue;
                 int64_t channel = o / outPerGroup * perGroup + k;
@@ -55,13 +57,15 @@ TEST_F(KernelTest, ConvolutionAgreesWithLoops) {
         return text + "f32>";
       };
       std::string in = type({c.batch, c.channels, c.height, c.width}), out = type({c.batch, c.outChannels, h, w});
-      std::string weights = type({c.outChannels, c.channels / c.group, c.kernel, c.kernel}), bias = type({c.outChannels});
+      std::string weights = type({c.outChannels, c.channels / c.group, c.kernel, c.kernel}),
+                  bias = type({c.outChannels});
       auto pair = [](int64_t a) { return "array<i64: " + std::to_string(a) + ", " + std::to_string(a) + ">"; };
       std::string b = std::to_string(c.padBegin), e = std::to_string(c.padEnd);
       // Multiplying by a constant one keeps weights an operand that is known only at run time.
       std::string body = "%r = nn.conv %x, %w, %b {strides = " + pair(c.stride) + ", dilations = " + pair(c.dilation) +
                          ", pads = array<i64: " + b + ", " + b + ", " + e + ", " + e +
-                         ">, group = " + std::to_string(c.group) + "} : (" + in + ", " + weights + ", " + bias + ") -> " + out;
+                         ">, group = " + std::to_string(c.group) + "} : (" + in + ", " + weights + ", " + bias +
+                         ") -> " + out;
       Tensor x = noise({c.batch, c.channels, c.height, c.width}, 1);
       Tensor k = noise({c.outChannels, c.channels / c.group, c.kernel, c.kernel}, 2), bs = noise({c.outChannels}, 3);
       Tensor expected = convolve(c, x, k, bs, h, w);
@@ -78,9 +82,10 @@ TEST_F(KernelTest, ConvolutionAgreesWithLoops) {
         std::string shape;
         for (int64_t dim : k.shape())
           shape += (shape.empty() ? "" : ", ") + std::to_string(dim);
-        std::string constant = "%f = nn.constant(dense<[" + values + "]> : tensor<" + count + "xf32>) : tensor<" + count +
-                               "xf32>\n%s = nn.constant(dense<[" + shape + "]> : tensor<4xi64>) : tensor<4xi64>\n" +
-                               "%w = nn.reshape %f, %s : (tensor<" + count + "xf32>, tensor<4xi64>) -> " + weights + "\n";
+        std::string constant = "%f = nn.constant(dense<[" + values + "]> : tensor<" + count + "xf32>) : tensor<" +
+                               count + "xf32>\n%s = nn.constant(dense<[" + shape +
+                               "]> : tensor<4xi64>) : tensor<4xi64>\n" + "%w = nn.reshape %f, %s : (tensor<" + count +
+                               "xf32>, tensor<4xi64>) -> " + weights + "\n";
         results = run(parseBody("%x: " + in + ", %b: " + bias, constant + body, out), {x, bs});
       } else {
         results = run(parseBody("%x: " + in + ", %w: " + weights + ", %b: " + bias, body, out), {x, k, bs});
@@ -154,8 +159,10 @@ TEST_F(KernelTest, GroupQueryAttentionReadsThePastAndTheWindow) {
   auto function = parseBody(
       "%q: tensor<2x3x32xf32>, %k: tensor<2x3x16xf32>, %v: tensor<2x3x16xf32>, %pk: tensor<2x2x5x8xf32>, "
       "%pv: tensor<2x2x5x8xf32>, %l: tensor<2xi32>, %t: tensor<1xi32>",
-      "%r, %ok, %ov = nn.group_query_attention %q, %k, %v, %pk, %pv, %l, %t {num_heads = 4 : i64, kv_num_heads = 2 : i64, "
-      "local_window_size = 4 : i64, softcap = 2.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : "
+      "%r, %ok, %ov = nn.group_query_attention %q, %k, %v, %pk, %pv, %l, %t {num_heads = 4 : i64, kv_num_heads = 2 : "
+      "i64, "
+      "local_window_size = 4 : i64, softcap = 2.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} "
+      ": "
       "(tensor<2x3x32xf32>, tensor<2x3x16xf32>, tensor<2x3x16xf32>, tensor<2x2x5x8xf32>, tensor<2x2x5x8xf32>, "
       "tensor<2xi32>, tensor<1xi32>) -> (tensor<2x3x32xf32>, tensor<2x2x8x8xf32>, tensor<2x2x8x8xf32>)",
       "tensor<2x3x32xf32>");
@@ -186,10 +193,11 @@ TEST_F(KernelTest, GroupQueryAttentionReadsThePastAndTheWindow) {
 }
 
 TEST_F(KernelTest, EvaluatesSingleOperations) {
-  auto function = parseBody("%x: tensor<2x3xf32>",
-                            "%a = nn.constant(dense<-1> : tensor<1xi64>) : tensor<1xi64>\n"
-                            "%r = nn.reduce_l2 %x, %a {keepdims = false} : (tensor<2x3xf32>, tensor<1xi64>) -> tensor<2xf32>",
-                            "tensor<2xf32>");
+  auto function =
+      parseBody("%x: tensor<2x3xf32>",
+                "%a = nn.constant(dense<-1> : tensor<1xi64>) : tensor<1xi64>\n"
+                "%r = nn.reduce_l2 %x, %a {keepdims = false} : (tensor<2x3xf32>, tensor<1xi64>) -> tensor<2xf32>",
+                "tensor<2xf32>");
   ASSERT_TRUE(function);
   Operation *op = function.getBody().front().getTerminator()->getOperand(0).getDefiningOp();
   auto results = evaluate(op, {floats({2, 3}, {3, 4, 0, 1, 2, 2}), integers({1}, {-1})});

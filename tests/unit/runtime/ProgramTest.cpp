@@ -39,7 +39,9 @@ public:
   Tensor replacement;
   bool wants(Value value) override { return nameOf(value) != unwanted; }
   void onValue(Value value, const Tensor &tensor) override { seen.emplace_back(nameOf(value), tensor); }
-  Tensor replaceValue(Value value, const Tensor &) override { return nameOf(value) == replaced ? replacement : Tensor(); }
+  Tensor replaceValue(Value value, const Tensor &) override {
+    return nameOf(value) == replaced ? replacement : Tensor();
+  }
   static std::string nameOf(Value value) {
     return value.getDefiningOp() ? nn::nodeName(value.getDefiningOp()) : std::string("argument");
   }
@@ -156,9 +158,11 @@ TEST_F(ProgramTest, GivesTheSameBytesOnOneThreadAndOnTwo) {
 
 /// What the fused steps stand for: projections with a bias, heads moved by transpositions, a scale, a mask.
 constexpr llvm::StringLiteral attention = R"(
-func.func @main(%x: tensor<2x70x12xf32>, %m: tensor<1x1x70x70xf32>, %k: tensor<2x3x70x4xf32>) -> (tensor<2x70x3x4xf32>, tensor<2x3x4x4xf32>) {
+func.func @main(%x: tensor<2x70x12xf32>, %m: tensor<1x1x70x70xf32>, %k: tensor<2x3x70x4xf32>)
+    -> (tensor<2x70x3x4xf32>, tensor<2x3x4x4xf32>) {
   %w = nn.constant(dense<0.125> : tensor<12x12xf32>) : tensor<12x12xf32>
-  %b = nn.constant(dense<[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]> : tensor<12xf32>) : tensor<12xf32>
+  %b = nn.constant(dense<[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2]> : tensor<12xf32>)
+      : tensor<12xf32>
   %f = nn.constant(dense<0.5> : tensor<f32>) : tensor<f32>
   %s = nn.constant(dense<[2, 70, 3, 4]> : tensor<4xi64>) : tensor<4xi64>
   %p = nn.matmul %x, %w : (tensor<2x70x12xf32>, tensor<12x12xf32>) -> tensor<2x70x12xf32>

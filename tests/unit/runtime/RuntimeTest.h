@@ -26,7 +26,8 @@ protected:
   }
   /// A function of `arguments` with the operations `body`, which defines %r of type `result`.
   mlir::func::FuncOp parseBody(llvm::StringRef arguments, llvm::StringRef body, llvm::StringRef result) {
-    return parse(("func.func @main(" + arguments + ") -> " + result + " {\n" + body + "\n return %r : " + result + "\n}").str());
+    return parse(
+        ("func.func @main(" + arguments + ") -> " + result + " {\n" + body + "\n return %r : " + result + "\n}").str());
   }
   std::vector<Tensor> run(mlir::func::FuncOp function, llvm::ArrayRef<Tensor> inputs,
                           runtime::ExecutionObserver *observer = nullptr) {
