@@ -23,6 +23,7 @@ llvm::Error compile(const CompileOptions &options) {
 Compilation::Compilation(const CompileOptions &options)
     : options(options), context(MLIRContext::Threading::DISABLED), diagnostics(context, llvm::errs()),
       progress(*parseProgressMode(options.progress)), stem(llvm::sys::path::stem(options.modelPath)) {
+  runRecord = report::startRunRecord(options.commandLine);
   context.loadDialect<nn::NNDialect, func::FuncDialect>();
 }
 

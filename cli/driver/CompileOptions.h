@@ -34,6 +34,8 @@ struct CompileOptions {
   double checkSeconds = 120;
   std::string qnnFolder;
   unsigned threads = 0;
+  /// As the user typed it, for run.json.
+  std::vector<std::string> commandLine;
   std::string progress = "auto";
 
   bool emits(llvm::StringRef what) const { return emit.empty() || llvm::is_contained(emit, what); }

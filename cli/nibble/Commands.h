@@ -7,11 +7,17 @@
 #ifndef NIBBLE_CLI_NIBBLE_COMMANDS_H
 #define NIBBLE_CLI_NIBBLE_COMMANDS_H
 
+#include <string>
+#include <vector>
+
 namespace CLI {
 class App;
 }
 
 namespace nibble::cli {
+
+/// The arguments of the program as typed, program name first; set by main before a command runs.
+std::vector<std::string> &commandLine();
 
 void registerCompileCommand(CLI::App &app, int &exitCode);
 void registerRecipesCommand(CLI::App &app, int &exitCode);

@@ -62,6 +62,7 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
       ->check(CLI::IsMember({"auto", "plain", "json", "none"}));
   command->callback([arguments, &exitCode] {
     driver::CompileOptions &options = arguments->options;
+    options.commandLine = commandLine();
     for (const std::string &text : arguments->bindings) {
       auto [name, value] = splitAssignment("--bind", text);
       if (!options.bindings.emplace(name, parseInteger("--bind", value)).second)

@@ -8,10 +8,16 @@
 
 using namespace nibble;
 
+std::vector<std::string> &cli::commandLine() {
+  static std::vector<std::string> arguments;
+  return arguments;
+}
+
 int main(int argc, char **argv) {
   // Vendor libraries run in this same program, started again by itself.
   if (std::optional<int> code = vendor::runIfWorker(argc, argv))
     return *code;
+  cli::commandLine().assign(argv, argv + argc);
   CLI::App app("Quantizes FP32 ONNX models for NPUs and reports the true accuracy of what it wrote.", "nibble");
   app.set_version_flag("--version", NIBBLE_VERSION);
   app.require_subcommand(1);

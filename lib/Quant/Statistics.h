@@ -38,7 +38,7 @@ struct TensorStatistics {
 /// Statistics of a model's float run, keyed by ONNX tensor name.
 struct Statistics {
   std::map<std::string, TensorStatistics> tensors;
-  /// Fingerprint of model, bindings and calibration data that the statistics belong to (hex SHA-256).
+  /// Fingerprint of what the statistics belong to: model, bindings, rewrites of the target, version (hex SHA-256).
   std::string fingerprint;
 
   const TensorStatistics *find(llvm::StringRef tensorName) const;
