@@ -194,6 +194,10 @@ static llvm::Error measure(TensorDeviation &deviation, llvm::ArrayRef<std::vecto
   return llvm::Error::success();
 }
 
+/// Operators' bounds were measured one at a time on data of other distributions; in a block of a trained model
+/// (attention of a language model) 1.7 times their sum was seen.
+static constexpr double blockSafety = 2;
+
 llvm::Expected<BlockDeviation> compareWithReference(const HtpSettings &settings, const Target &target,
                                                     const BlockToCheck &block) {
   llvm::Expected<std::vector<TensorDeviation>> allowed = allowedDeviations(target, block.modelBytes);
@@ -223,6 +227,8 @@ llvm::Expected<BlockDeviation> compareWithReference(const HtpSettings &settings,
       deviation.allowed.maximum = std::min(deviation.allowed.maximum, limit->second.maximum);
       deviation.allowed.rootMeanSquare = std::min(deviation.allowed.rootMeanSquare, limit->second.rootMeanSquare);
     }
+    deviation.allowed.maximum *= blockSafety;
+    deviation.allowed.rootMeanSquare *= blockSafety;
     if (llvm::Error error = measure(deviation, emulation->outputs, block.expected))
       return std::move(error);
     result.outputs.push_back(std::move(deviation));
@@ -305,10 +311,13 @@ llvm::Expected<CheckSummary> checkBlocks(const HtpSettings &settings, const Targ
     }
     onBlock(*deviation);
     if (deviation->exceeds()) {
-      llvm::Expected<std::optional<TensorDeviation>> first = findFirstDeviation(settings, target, *block);
-      if (!first)
-        return first.takeError();
       std::vector<std::string> notes;
+      llvm::Expected<std::optional<TensorDeviation>> first = findFirstDeviation(settings, target, *block);
+      if (!first) {
+        // The deviation counts even where the vendor does not take the block with all tensors as outputs.
+        notes.push_back("the tensor inside could not be found: " + llvm::toString(first.takeError()));
+        first = std::optional<TensorDeviation>();
+      }
       for (const TensorDeviation &output : deviation->outputs)
         if (output.exceeds())
           notes.push_back("output of the block: " + describe(output));
