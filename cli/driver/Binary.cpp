@@ -8,28 +8,13 @@
 #include "lib/Export/Vendor/HtpCheck.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/AtomicFile.h"
+#include "passes/Calibrate/QuantizationRules.h"
 
 #include "llvm/ADT/DenseMap.h"
 
 using namespace mlir;
 
 namespace nibble::driver {
-
-/// The value inside the program that an edge between blocks carries.
-static Value resolve(Value value) {
-  while (true) {
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
-      if (!block)
-        return value;
-      value = block.getInputs()[argument.getArgNumber()];
-    } else if (auto block = value.getDefiningOp<nn::BlockOp>()) {
-      value = block.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
-    } else {
-      return value;
-    }
-  }
-}
 
 namespace {
 
@@ -39,14 +24,14 @@ public:
   explicit EdgeRecorder(func::FuncOp function) {
     function.walk([&](nn::BlockOp block) {
       for (Value value : block->getOperands())
-        edges.insert({resolve(value), Tensor()});
+        edges.insert({resolveThroughBlocks(value), Tensor()});
       for (Value value : block->getResults())
-        edges.insert({resolve(value), Tensor()});
+        edges.insert({resolveThroughBlocks(value), Tensor()});
     });
   }
   bool wants(Value value) override { return edges.contains(value); }
   void onValue(Value value, const Tensor &tensor) override { edges[value] = tensor; }
-  Tensor find(Value value) const { return edges.lookup(resolve(value)); }
+  Tensor find(Value value) const { return edges.lookup(resolveThroughBlocks(value)); }
 
 private:
   llvm::DenseMap<Value, Tensor> edges;
