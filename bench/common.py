@@ -128,7 +128,8 @@ def evaluate(case, run, samples=None):
 
 def measured(command, timeLimit, memoryLimit, environment=None):
     """Runs `command`; returns wall seconds, the peak resident MiB of the largest of its processes, and what its last
-    line holds when that is JSON. A run that fails, or is ended because it is over a limit (seconds, MiB), says so."""
+    line holds when that is JSON. The system counts the caller's own size at the start of the process, so a caller that
+    asks for memory must be small. A run that fails, or is ended because it is over a limit (seconds, MiB), says so."""
     with tempfile.TemporaryFile("w+") as output:
         start, peak, ended = time.monotonic(), 0.0, None
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
