@@ -144,9 +144,9 @@ llvm::Error Compilation::emitBinary() {
   if (target->backend != "qnn-htp" || !options.emits("binary"))
     return llvm::Error::success();
   // What does not need the vendor's package is still written; the program then exits with its error.
-  if (llvm::Error error = vendor::requireQnn(libraries)) {
-    binaryProblem = llvm::toString(std::move(error));
-    report.notes.push_back("no binary was written: " + binaryProblem);
+  binaryProblem = hasOnnxRuntime ? takeMessages(vendor::requireQnn(libraries)) : runtimeProblem;
+  if (!binaryProblem.empty()) {
+    report.notes.push_back("no binary was written: " + binaryProblem.front());
     return llvm::Error::success();
   }
   vendor::HtpSettings settings;

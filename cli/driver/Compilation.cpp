@@ -106,8 +106,8 @@ void Compilation::findOnnxRuntime() {
     hasOnnxRuntime = true;
     return;
   }
-  std::string reason = llvm::toString(found.takeError());
-  note("no figures in onnxruntime arithmetic: " + reason);
+  runtimeProblem = takeMessages(found.takeError());
+  note("no figures in onnxruntime arithmetic: " + runtimeProblem.front());
   report.notes.push_back("ONNX Runtime was not found, so the QDQ file was not run in it");
 }
 

@@ -103,7 +103,9 @@ private:
   /// The vendor's binary, where one was made, or why it could not be.
   std::optional<vendor::HtpContext> htpContext;
   std::optional<vendor::IoDescription> ioDescription;
-  std::string binaryProblem;
+  std::vector<std::string> binaryProblem;
+  /// Why ONNX Runtime was not found: message and notes.
+  std::vector<std::string> runtimeProblem;
 
   std::vector<report::Gate> gates;
   report::Report report;

@@ -98,7 +98,7 @@ llvm::Error Compilation::publish() {
 
 llvm::Error Compilation::judge() {
   if (!binaryProblem.empty())
-    return makeError(ErrorKind::Unsupported, binaryProblem);
+    return makeError(ErrorKind::Unsupported, binaryProblem.front(), {binaryProblem.begin() + 1, binaryProblem.end()});
   return report::checkGates(report.gates);
 }
 

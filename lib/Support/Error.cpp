@@ -30,6 +30,18 @@ static void printEscaped(llvm::StringRef text, llvm::raw_ostream &os) {
   }
 }
 
+std::vector<std::string> takeMessages(llvm::Error error) {
+  std::vector<std::string> messages;
+  llvm::handleAllErrors(
+      std::move(error),
+      [&](const NibbleError &e) {
+        messages.push_back(e.message);
+        messages.insert(messages.end(), e.notes.begin(), e.notes.end());
+      },
+      [&](const llvm::ErrorInfoBase &e) { messages.push_back(e.message()); });
+  return messages;
+}
+
 int reportError(llvm::Error error, llvm::raw_ostream &os) {
   int code = 0;
   llvm::handleAllErrors(

@@ -44,6 +44,9 @@ public:
 /// node, tensor or line it is about; each note gives one cause or remedy.
 llvm::Error makeError(ErrorKind kind, const llvm::Twine &message, std::vector<std::string> notes = {});
 
+/// What an error says, taken apart: its message, then its notes. Takes ownership.
+std::vector<std::string> takeMessages(llvm::Error error);
+
 /// Prints "error: message" and "note: ..." lines to `os` and returns the exit code.
 /// Takes ownership. Returns 0 for success.
 int reportError(llvm::Error error, llvm::raw_ostream &os);

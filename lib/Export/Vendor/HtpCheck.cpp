@@ -315,7 +315,7 @@ llvm::Expected<CheckSummary> checkBlocks(const HtpSettings &settings, const Targ
       llvm::Expected<std::optional<TensorDeviation>> first = findFirstDeviation(settings, target, *block);
       if (!first) {
         // The deviation counts even where the vendor does not take the block with all tensors as outputs.
-        notes.push_back("the tensor inside could not be found: " + llvm::toString(first.takeError()));
+        notes.push_back("the tensor inside could not be found: " + takeMessages(first.takeError()).front());
         first = std::optional<TensorDeviation>();
       }
       for (const TensorDeviation &output : deviation->outputs)
