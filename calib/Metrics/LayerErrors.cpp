@@ -1,5 +1,6 @@
 #include "calib/Metrics/LayerErrors.h"
 #include "calib/Metrics/LayerReasons.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Report/Coverage.h"
 
@@ -7,23 +8,6 @@ using namespace mlir;
 
 namespace nibble::calib {
 namespace {
-
-/// The value that observers are shown for `value`: borders of blocks only pass values on.
-Value shownValue(Value value) {
-  while (true) {
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
-      if (!block)
-        return value;
-      value = block.getInputs()[argument.getArgNumber()];
-      continue;
-    }
-    auto block = dyn_cast<nn::BlockOp>(value.getDefiningOp());
-    if (!block)
-      return value;
-    value = block.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
-  }
-}
 
 struct Layer {
   Operation *op;
@@ -86,7 +70,7 @@ struct LayerErrors::State {
     explicit Isolator(State &state) : state(state) {}
     bool wants(Value value) override {
       if (auto rounding = value.getDefiningOp<nn::FakeQuantOp>(); rounding && !state.layerAt.count(value)) {
-        Value input = shownValue(rounding.getInput());
+        Value input = nn::resolveThroughBlocks(rounding.getInput());
         if (!input.getDefiningOp<nn::ConstantOp>())
           unrounded[value] = input;
       }

@@ -3,12 +3,12 @@
 #include "cli/driver/Tolerance.h"
 
 #include "calib/Metrics/Evaluation.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Export/ONNX/QDQ.h"
 #include "lib/Export/Vendor/HtpCheck.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/AtomicFile.h"
-#include "passes/Calibrate/QuantizationRules.h"
 
 #include "llvm/ADT/DenseMap.h"
 
@@ -24,14 +24,14 @@ public:
   explicit EdgeRecorder(func::FuncOp function) {
     function.walk([&](nn::BlockOp block) {
       for (Value value : block->getOperands())
-        edges.insert({resolveThroughBlocks(value), Tensor()});
+        edges.insert({nn::resolveThroughBlocks(value), Tensor()});
       for (Value value : block->getResults())
-        edges.insert({resolveThroughBlocks(value), Tensor()});
+        edges.insert({nn::resolveThroughBlocks(value), Tensor()});
     });
   }
   bool wants(Value value) override { return edges.contains(value); }
   void onValue(Value value, const Tensor &tensor) override { edges[value] = tensor; }
-  Tensor find(Value value) const { return edges.lookup(resolveThroughBlocks(value)); }
+  Tensor find(Value value) const { return edges.lookup(nn::resolveThroughBlocks(value)); }
 
 private:
   llvm::DenseMap<Value, Tensor> edges;

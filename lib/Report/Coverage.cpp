@@ -1,4 +1,5 @@
 #include "lib/Report/Coverage.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/NNDialect.h"
 #include "lib/Dialect/NN/Quantizers.h"
@@ -34,28 +35,13 @@ bool makesOnlyConstants(Operation *op) {
 /// Activation functions that hardware applies before it rounds the result of the operation above.
 bool isFusedActivation(Operation *op) { return isa<nn::ReluOp, nn::ClipOp>(op); }
 
-/// The value outside of the block that a block argument stands for, or the value itself.
-Value outsideOf(Value value) {
-  while (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
-    if (!block)
-      break;
-    value = block.getInputs()[argument.getArgNumber()];
-  }
-  return value;
-}
-
 /// Whether a value that is read is the result of rounding, however it was moved since.
 bool comesFromQuantizer(Value value) {
-  value = outsideOf(value);
-  Operation *maker = value.getDefiningOp();
+  Operation *maker = nn::resolveThroughBlocks(value).getDefiningOp();
   if (!maker)
     return false;
   if (isa<nn::FakeQuantOp, nn::DequantizeWeightOp>(maker))
     return true;
-  if (auto block = dyn_cast<nn::BlockOp>(maker))
-    return comesFromQuantizer(
-        block.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber()));
   return isDataMovement(maker) && llvm::all_of(maker->getOperands(), [](Value operand) {
            return !isFloat(operand.getType()) || comesFromQuantizer(operand);
          });

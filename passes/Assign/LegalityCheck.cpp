@@ -1,4 +1,5 @@
 #include "passes/Assign/LegalityCheck.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
@@ -25,7 +26,7 @@ EncodingClass classOf(nn::QuantizerOp quantizer) {
 
 /// The quantizer that an operand was rounded or stored with.
 nn::QuantizerOp operandQuantizer(Value value) {
-  Operation *op = resolveThroughBlocks(value).getDefiningOp();
+  Operation *op = nn::resolveThroughBlocks(value).getDefiningOp();
   if (auto fakeQuant = dyn_cast_or_null<nn::FakeQuantOp>(op))
     return nn::lookupQuantizer(op, fakeQuant.getQuantizerAttr());
   if (auto weight = dyn_cast_or_null<nn::DequantizeWeightOp>(op))

@@ -1,5 +1,5 @@
 #include "passes/Assign/QuantizerUses.h"
-#include "passes/Calibrate/QuantizationRules.h"
+#include "lib/Dialect/NN/Blocks.h"
 
 using namespace mlir;
 
@@ -29,7 +29,7 @@ FailureOr<QuantizerUses> QuantizerUses::collect(ModuleOp module) {
 }
 
 QuantizerUse *QuantizerUses::find(Value value) {
-  auto op = resolveThroughBlocks(value).getDefiningOp<nn::FakeQuantOp>();
+  auto op = nn::resolveThroughBlocks(value).getDefiningOp<nn::FakeQuantOp>();
   if (!op)
     return nullptr;
   auto entry = indexOf.find(op.getQuantizerAttr().getAttr());

@@ -1,4 +1,5 @@
 #include "passes/Calibrate/QuantizationRules.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 
 #include "mlir/IR/TypeUtilities.h"
@@ -52,11 +53,11 @@ bool isFloatTensor(Type type) {
 }
 
 nn::ConstantOp getConstant(Value value) {
-  value = resolveThroughBlocks(value);
+  value = nn::resolveThroughBlocks(value);
   while (auto op = value.getDefiningOp()) {
     if (!isa<nn::FakeQuantOp, nn::DequantizeWeightOp>(op))
       break;
-    value = resolveThroughBlocks(op->getOperand(0));
+    value = nn::resolveThroughBlocks(op->getOperand(0));
   }
   return value.getDefiningOp<nn::ConstantOp>();
 }
@@ -117,22 +118,9 @@ std::optional<FixedRange> getFixedRange(Operation *op) {
       .Default([](Operation *) { return std::nullopt; });
 }
 
-Value resolveThroughBlocks(Value value) {
-  while (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
-    if (!block)
-      break;
-    value = block.getInputs()[argument.getArgNumber()];
-  }
-  if (auto result = dyn_cast<OpResult>(value))
-    if (auto block = dyn_cast<nn::BlockOp>(result.getOwner()))
-      return resolveThroughBlocks(block.getBody().front().getTerminator()->getOperand(result.getResultNumber()));
-  return value;
-}
-
 Value resolveMovedValue(Value value) {
   while (true) {
-    value = resolveThroughBlocks(value);
+    value = nn::resolveThroughBlocks(value);
     auto result = dyn_cast<OpResult>(value);
     if (!result)
       return value;

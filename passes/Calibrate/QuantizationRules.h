@@ -44,8 +44,6 @@ struct FixedRange {
 };
 std::optional<FixedRange> getFixedRange(mlir::Operation *op);
 
-/// Follows block arguments to the operands of their nn.block.
-mlir::Value resolveThroughBlocks(mlir::Value value);
 /// Follows block arguments, fake_quants and operators that only move data up to what computed the values.
 mlir::Value resolveMovedValue(mlir::Value value);
 

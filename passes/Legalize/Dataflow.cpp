@@ -1,4 +1,5 @@
 #include "passes/Legalize/Dataflow.h"
+#include "lib/Dialect/NN/Blocks.h"
 
 #include "llvm/ADT/SetVector.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -7,21 +8,6 @@ using namespace mlir;
 
 namespace nibble {
 
-Value lookThroughBlocks(Value value) {
-  while (true) {
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      auto block = dyn_cast_or_null<nn::BlockOp>(argument.getOwner()->getParentOp());
-      if (!block)
-        return value;
-      value = block.getInputs()[argument.getArgNumber()];
-    } else if (auto block = value.getDefiningOp<nn::BlockOp>()) {
-      value = block.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
-    } else {
-      return value;
-    }
-  }
-}
-
 void visitScoreConstants(nn::SoftmaxOp softmax, llvm::function_ref<void(OpOperand &, Value)> visit) {
   llvm::SetVector<OpOperand *> uses;
   uses.insert(&softmax.getInputMutable());
@@ -29,7 +15,7 @@ void visitScoreConstants(nn::SoftmaxOp softmax, llvm::function_ref<void(OpOperan
     OpOperand &use = *uses[next];
     if (!isa<FloatType>(getElementTypeOrSelf(use.get().getType())))
       continue;
-    Value value = lookThroughBlocks(use.get());
+    Value value = nn::resolveThroughBlocks(use.get());
     Operation *op = value.getDefiningOp();
     if (isa_and_nonnull<nn::ConstantOp>(op)) {
       visit(use, value);

@@ -7,10 +7,6 @@
 
 namespace nibble {
 
-/// The value that `value` stands for outside or inside of nn.block: the operand of a block argument,
-/// the yielded value of a block's result.
-mlir::Value lookThroughBlocks(mlir::Value value);
-
 /// Calls `visit(use, constant)` for every use of a float constant that reaches the input of `softmax`
 /// by sums, products, choices and data movement, also across blocks. Computed scores end the search.
 void visitScoreConstants(nn::SoftmaxOp softmax,

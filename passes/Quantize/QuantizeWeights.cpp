@@ -5,6 +5,7 @@
 // nn.dequantize_weight. Activation ranges are fixed by now, as biases depend on them.
 //
 //===----------------------------------------------------------------------===//
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
@@ -112,7 +113,7 @@ private:
 
   FailureOr<quant::Encoding> readOperand(Value value) {
     nn::QuantizerOp quantizer;
-    Operation *op = resolveThroughBlocks(value).getDefiningOp();
+    Operation *op = nn::resolveThroughBlocks(value).getDefiningOp();
     if (auto weight = dyn_cast_or_null<nn::DequantizeWeightOp>(op))
       quantizer = nn::lookupQuantizer(op, weight.getQuantizerAttr());
     else if (auto fakeQuant = dyn_cast_or_null<nn::FakeQuantOp>(op))

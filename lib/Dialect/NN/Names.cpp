@@ -1,4 +1,5 @@
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/NNDialect.h"
 
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -34,18 +35,14 @@ std::string nodeName(Operation *op) {
 }
 
 std::string tensorName(Value value) {
+  value = resolveThroughBlocks(value);
   if (auto argument = dyn_cast<BlockArgument>(value)) {
-    Operation *parent = argument.getOwner()->getParentOp();
-    if (auto block = dyn_cast_or_null<BlockOp>(parent))
-      return tensorName(block.getInputs()[argument.getArgNumber()]);
-    if (auto function = dyn_cast_or_null<FunctionOpInterface>(parent))
+    if (auto function = dyn_cast_or_null<FunctionOpInterface>(argument.getOwner()->getParentOp()))
       if (auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), nameAttribute))
         return name.str();
     return {};
   }
   auto result = cast<OpResult>(value);
-  if (auto block = dyn_cast<BlockOp>(result.getOwner()))
-    return tensorName(block.getBody().front().getTerminator()->getOperand(result.getResultNumber()));
   NameLoc node = findNodeName(result.getOwner());
   if (!node)
     return {};

@@ -26,8 +26,8 @@ mlir::Location makeDerivedLocation(mlir::Operation *op, llvm::StringRef suffix);
 
 /// The ONNX node name of an operation, or its operation name where it has none.
 std::string nodeName(mlir::Operation *op);
-/// The ONNX tensor name of a value: from the location of its operation, the `nn.name` argument
-/// attribute of a function argument, or the operand of a block argument. Empty where it has none.
+/// The ONNX tensor name of a value, the same inside and outside of blocks: from the location of its
+/// operation, or the `nn.name` attribute of a function argument. Empty where it has none.
 std::string tensorName(mlir::Value value);
 
 /// Name of the argument and result attribute with the ONNX name of a graph input or output.

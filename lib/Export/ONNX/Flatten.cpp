@@ -1,4 +1,5 @@
 #include "lib/Export/ONNX/Flatten.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Support/Error.h"
 
@@ -47,20 +48,8 @@ llvm::Expected<OwningOpRef<ModuleOp>> flattenModule(ModuleOp module) {
 
 /// The quantizer that made `value`, looking through the edges of blocks; null where none did.
 static FlatSymbolRefAttr producingQuantizer(Value value) {
-  while (true) {
-    if (auto quantize = value.getDefiningOp<nn::FakeQuantOp>())
-      return quantize.getQuantizerAttr();
-    if (auto result = dyn_cast<OpResult>(value); result && isa<nn::BlockOp>(result.getOwner())) {
-      auto block = cast<nn::BlockOp>(result.getOwner());
-      value = block.getBody().front().getTerminator()->getOperand(result.getResultNumber());
-      continue;
-    }
-    auto argument = dyn_cast<BlockArgument>(value);
-    auto block = argument ? dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp()) : nullptr;
-    if (!block)
-      return {};
-    value = block.getInputs()[argument.getArgNumber()];
-  }
+  auto quantize = nn::resolveThroughBlocks(value).getDefiningOp<nn::FakeQuantOp>();
+  return quantize ? quantize.getQuantizerAttr() : FlatSymbolRefAttr();
 }
 
 /// Adds the quantizers of all readers of `value`, looking through the edges of blocks. Returns false where a
