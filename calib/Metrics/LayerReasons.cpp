@@ -1,4 +1,5 @@
 #include "calib/Metrics/LayerReasons.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
@@ -50,16 +51,6 @@ double outlierRatio(const quant::TensorStatistics &s) {
   return std::max(std::fabs(s.min), std::fabs(s.max)) / rootMeanSquare;
 }
 
-Value outside(Value value) {
-  while (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto block = dyn_cast<nn::BlockOp>(argument.getOwner()->getParentOp());
-    if (!block)
-      break;
-    value = block.getInputs()[argument.getArgNumber()];
-  }
-  return value;
-}
-
 unsigned storageBits(nn::QuantizerOp quantizer) {
   std::optional<ElementType> type = quantizer ? nn::toElementType(quantizer.getStorage()) : std::nullopt;
   return type ? bitWidth(*type) : 0;
@@ -83,7 +74,7 @@ void explainLayer(Operation *op, Value measured, const quant::Statistics *statis
   if (auto rounding = measured.getDefiningOp<nn::FakeQuantOp>())
     addActivation(rounding);
   for (Value operand : op->getOperands()) {
-    Value value = outside(operand);
+    Value value = nn::resolveThroughBlocks(operand);
     if (auto rounding = value.getDefiningOp<nn::FakeQuantOp>())
       addActivation(rounding);
     if (auto weight = value.getDefiningOp<nn::DequantizeWeightOp>())

@@ -1,8 +1,10 @@
 // Metrics against plain formulas, the user's scorer, and the errors of layers in a program run by hand.
 #include "calib/Metrics/Evaluation.h"
 #include "calib/Metrics/LayerErrors.h"
+#include "calib/Metrics/LayerReasons.h"
 #include "calib/Metrics/MetricCommand.h"
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
 #include "lib/Support/Npy.h"
 #include "tests/unit/TestFiles.h"
@@ -252,6 +254,36 @@ TEST(LayerErrors, IsolatedErrorsComeFromFloatInputs) {
   EXPECT_EQ(rows[0].reason, "2 % of 'b' is clipped");
   EXPECT_EQ(rows[1].reason, "8-bit activations");
   EXPECT_EQ(errors.finish(nullptr)[0].reason, "8-bit activations");
+}
+
+TEST(LayerReasons, SeeWhatAnEarlierBlockRounded) {
+  mlir::MLIRContext context;
+  context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(R"(
+nn.quantizer @fine {storage = i16, scales = dense<0.125> : tensor<f32>}
+nn.quantizer @coarse {storage = i8, scales = dense<1.0> : tensor<f32>}
+func.func @main(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
+  %0 = nn.block @first(%p = %x) : (tensor<4xf32>) -> tensor<4xf32> {
+    %a = nn.abs %p : (tensor<4xf32>) -> tensor<4xf32> loc("A"("a"))
+    %aq = nn.fake_quant %a, @coarse : (tensor<4xf32>) -> tensor<4xf32> loc("A/q"("a/q"))
+    nn.yield %aq : tensor<4xf32>
+  }
+  %1 = nn.block @second(%q = %0) : (tensor<4xf32>) -> tensor<4xf32> {
+    %b = nn.abs %q : (tensor<4xf32>) -> tensor<4xf32> loc("B"("b"))
+    %bq = nn.fake_quant %b, @fine : (tensor<4xf32>) -> tensor<4xf32> loc("B/q"("b/q"))
+    nn.yield %bq : tensor<4xf32>
+  }
+  return %1 : tensor<4xf32>
+})",
+                                                        &context);
+  ASSERT_TRUE(module);
+  report::LayerError row;
+  module->walk([&](nn::AbsOp op) {
+    if (nn::tensorName(op.getResult()) == "b")
+      explainLayer(op, (*op->user_begin())->getResult(0), nullptr, row);
+  });
+  EXPECT_EQ(row.activationBits, 8u);
+  EXPECT_EQ(row.reason, "8-bit activations");
 }
 
 } // namespace
