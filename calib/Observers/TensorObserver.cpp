@@ -1,5 +1,6 @@
 #include "calib/Observers/TensorObserver.h"
 #include "lib/Support/Parallel.h"
+#include "lib/Support/VectorClones.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -26,7 +27,8 @@ struct Range {
 // every bit of the result, does not depend on the width of the vectors that the compiler uses.
 constexpr int64_t lanes = 16;
 
-__attribute__((always_inline)) inline Range scanLanes(const float *x, int64_t count) {
+NIBBLE_VECTOR_CLONES
+Range scan(const float *x, int64_t count) {
   float low[lanes], high[lanes];
   double sum[lanes] = {}, squares[lanes] = {};
   for (int64_t l = 0; l < lanes; ++l)
@@ -59,8 +61,8 @@ __attribute__((always_inline)) inline Range scanLanes(const float *x, int64_t co
 
 /// Index of the bin of every value, from 0: floor(x * inverse) - first. `inverse` is a power of two, so
 /// the product is exact and the bin does not depend on where the histogram begins.
-__attribute__((always_inline)) inline void binLanes(const float *x, int64_t count, float inverse, int32_t first,
-                                                    int32_t *bins) {
+NIBBLE_VECTOR_CLONES
+void bin(const float *x, int64_t count, float inverse, int32_t first, int32_t *bins) {
   for (int64_t i = 0; i < count; ++i) {
     float scaled = x[i] * inverse;
     int32_t truncated = static_cast<int32_t>(scaled);
@@ -68,33 +70,13 @@ __attribute__((always_inline)) inline void binLanes(const float *x, int64_t coun
   }
 }
 
-__attribute__((always_inline)) inline void squareLanes(const float *x, int64_t count, double *sums) {
+NIBBLE_VECTOR_CLONES
+void addSquares(const float *x, int64_t count, double *sums) {
   for (int64_t i = 0; i < count; ++i) {
     double value = std::fabs(x[i]) <= FLT_MAX ? x[i] : 0.0f;
     sums[i] += value * value;
   }
 }
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) Range scanAvx2(const float *x, int64_t n) { return scanLanes(x, n); }
-__attribute__((target("avx2"))) void binAvx2(const float *x, int64_t n, float inverse, int32_t first, int32_t *bins) {
-  binLanes(x, n, inverse, first, bins);
-}
-__attribute__((target("avx2"))) void squareAvx2(const float *x, int64_t n, double *sums) { squareLanes(x, n, sums); }
-bool hasAvx2() {
-  static const bool has = __builtin_cpu_supports("avx2");
-  return has;
-}
-Range scan(const float *x, int64_t n) { return hasAvx2() ? scanAvx2(x, n) : scanLanes(x, n); }
-void bin(const float *x, int64_t n, float inverse, int32_t first, int32_t *bins) {
-  hasAvx2() ? binAvx2(x, n, inverse, first, bins) : binLanes(x, n, inverse, first, bins);
-}
-void addSquares(const float *x, int64_t n, double *sums) { hasAvx2() ? squareAvx2(x, n, sums) : squareLanes(x, n, sums); }
-#else
-Range scan(const float *x, int64_t n) { return scanLanes(x, n); }
-void bin(const float *x, int64_t n, float inverse, int32_t first, int32_t *bins) { binLanes(x, n, inverse, first, bins); }
-void addSquares(const float *x, int64_t n, double *sums) { squareLanes(x, n, sums); }
-#endif
 
 /// The same as scan for a tile with values that are not finite, which are counted.
 Range scanFinite(const float *x, int64_t first, int64_t count, TensorObserver::Outcome &outcome) {

@@ -10,6 +10,7 @@
 #include "lib/Quant/Encoding.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/Parallel.h"
+#include "lib/Support/VectorClones.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -17,12 +18,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define NIBBLE_VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define NIBBLE_VECTOR_CLONES
-#endif
 
 namespace nibble::quant {
 namespace {
