@@ -38,9 +38,9 @@ quant::Encoding makeUncalibrated(ElementType storage, bool symmetric) {
 
 class Assigner {
 public:
-  Assigner(ModuleOp module, const Recipe &recipe, const Target &target, QuantizerUses uses,
-           std::vector<QuantizerSettings> settings)
-      : module(module), recipe(recipe), target(target), uses(std::move(uses)), settings(std::move(settings)) {}
+  Assigner(ModuleOp module, const Recipe &recipe, const Target &target, ResolvedQuantizers quantizers)
+      : module(module), recipe(recipe), target(target), uses(std::move(quantizers.uses)),
+        settings(std::move(quantizers.settings)) {}
 
   /// Activations first: constants, weights and biases follow the operators that read them.
   LogicalResult assignStorage() {
@@ -296,13 +296,10 @@ struct AssignEncodings : impl::AssignEncodingsPassBase<AssignEncodings> {
     ModuleOp module = getOperation();
     if (failed(inputs.load(module, recipeName, targetName)))
       return signalPassFailure();
-    FailureOr<QuantizerUses> uses = QuantizerUses::collect(module);
-    if (failed(uses))
+    FailureOr<ResolvedQuantizers> quantizers = resolveRecipe(module, inputs.recipe(), /*checkEffects=*/true);
+    if (failed(quantizers))
       return signalPassFailure();
-    FailureOr<std::vector<QuantizerSettings>> settings = resolveRecipe(module, *uses, inputs.recipe());
-    if (failed(settings))
-      return signalPassFailure();
-    Assigner assigner(module, inputs.recipe(), inputs.target(), std::move(*uses), *settings);
+    Assigner assigner(module, inputs.recipe(), inputs.target(), std::move(*quantizers));
     if (failed(assigner.assignStorage()) || failed(assigner.insertConversions()))
       return signalPassFailure();
     assigner.eraseFloatEdges();

@@ -198,18 +198,20 @@ private:
 
 } // namespace
 
-FailureOr<std::vector<QuantizerSettings>> resolveRecipe(ModuleOp module, QuantizerUses &uses, const Recipe &recipe,
-                                                        bool checkEffects) {
+FailureOr<ResolvedQuantizers> resolveRecipe(ModuleOp module, const Recipe &recipe, bool checkEffects) {
+  FailureOr<QuantizerUses> uses = QuantizerUses::collect(module);
+  if (failed(uses))
+    return failure();
+  ResolvedQuantizers result{std::move(*uses), {}};
   Resolver resolver(module, recipe);
-  std::vector<QuantizerSettings> settings(uses.list.size());
   bool isSound = true;
-  for (size_t i = 0; i < uses.list.size(); ++i)
-    isSound &= succeeded(resolver.resolve(uses.list[i], settings[i]));
+  for (QuantizerUse &use : result.uses.list)
+    isSound &= succeeded(resolver.resolve(use, result.settings.emplace_back()));
   if (checkEffects && isSound)
     isSound = succeeded(resolver.checkAllMatched(module));
   if (!isSound)
     return failure();
-  return settings;
+  return result;
 }
 
 } // namespace nibble

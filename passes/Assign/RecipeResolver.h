@@ -15,12 +15,18 @@ struct QuantizerSettings {
   SourcePosition bitsPosition;
 };
 
-/// Settings in the order of `uses.list`. An override matches a weight or bias by the operation that reads it
-/// and an activation by the operation that makes it; a constant beside activations follows its reader.
-/// Fails with one diagnostic per quantizer that two overrides would set differently and, where
-/// `checkEffects` is set (that is, before float edges lost their quantizers), per override without effect.
-llvm::FailureOr<std::vector<QuantizerSettings>> resolveRecipe(mlir::ModuleOp module, QuantizerUses &uses,
-                                                             const Recipe &recipe, bool checkEffects = true);
+/// The quantizers of a module, and the settings of each in the order of `uses.list`.
+struct ResolvedQuantizers {
+  QuantizerUses uses;
+  std::vector<QuantizerSettings> settings;
+};
+
+/// What the recipe says about every quantizer. An override matches a weight or bias by the operation that
+/// reads it and an activation by the operation that makes it; a constant beside activations follows its reader.
+/// Fails as QuantizerUses::collect, with one diagnostic per quantizer that two overrides would set differently
+/// and, where `checkEffects` is set (that is, before float edges lost their quantizers), per override without
+/// effect.
+llvm::FailureOr<ResolvedQuantizers> resolveRecipe(mlir::ModuleOp module, const Recipe &recipe, bool checkEffects);
 
 } // namespace nibble
 

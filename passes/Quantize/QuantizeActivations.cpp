@@ -149,16 +149,12 @@ struct QuantizeActivations : impl::QuantizeActivationsPassBase<QuantizeActivatio
     ModuleOp module = getOperation();
     if (failed(inputs.load(module, recipeName, targetName, statisticsPath)))
       return signalPassFailure();
-    FailureOr<QuantizerUses> uses = QuantizerUses::collect(module);
-    if (failed(uses))
-      return signalPassFailure();
-    FailureOr<std::vector<QuantizerSettings>> settings =
-        resolveRecipe(module, *uses, inputs.recipe(), /*checkEffects=*/false);
-    if (failed(settings))
+    FailureOr<ResolvedQuantizers> quantizers = resolveRecipe(module, inputs.recipe(), /*checkEffects=*/false);
+    if (failed(quantizers))
       return signalPassFailure();
     ActivationQuantizer quantizer(inputs.statistics());
     bool isSound = true;
-    for (auto [use, wanted] : llvm::zip_equal(uses->list, *settings))
+    for (auto [use, wanted] : llvm::zip_equal(quantizers->uses.list, quantizers->settings))
       if (use.isActivation())
         isSound &= succeeded(quantizer.quantize(use, wanted.activations));
     numRanges += quantizer.numRanges;

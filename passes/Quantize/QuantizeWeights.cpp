@@ -259,17 +259,13 @@ struct QuantizeWeights : impl::QuantizeWeightsPassBase<QuantizeWeights> {
     ModuleOp module = getOperation();
     if (failed(inputs.load(module, recipeName, targetName, statisticsPath)))
       return signalPassFailure();
-    FailureOr<QuantizerUses> uses = QuantizerUses::collect(module);
-    if (failed(uses))
+    FailureOr<ResolvedQuantizers> quantizers = resolveRecipe(module, inputs.recipe(), /*checkEffects=*/false);
+    if (failed(quantizers))
       return signalPassFailure();
-    FailureOr<std::vector<QuantizerSettings>> settings =
-        resolveRecipe(module, *uses, inputs.recipe(), /*checkEffects=*/false);
-    if (failed(settings))
-      return signalPassFailure();
-    ConstantQuantizer quantizer(*uses, inputs.statistics());
+    ConstantQuantizer quantizer(quantizers->uses, inputs.statistics());
     // Weights before biases, which are stored in steps of their scales.
     for (StringRef role : {"constant", "weight", "bias"})
-      for (auto [use, wanted] : llvm::zip_equal(uses->list, *settings)) {
+      for (auto [use, wanted] : llvm::zip_equal(quantizers->uses.list, quantizers->settings)) {
         if (use.role() != role)
           continue;
         LogicalResult done = role == "constant" ? quantizer.quantizeConstant(use)
