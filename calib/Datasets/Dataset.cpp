@@ -8,6 +8,7 @@
 #include "calib/Datasets/RandomDataset.h"
 #include "calib/Datasets/Sources.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

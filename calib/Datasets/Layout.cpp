@@ -5,7 +5,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <utility>
 
 namespace nibble::calib {
 
@@ -191,17 +191,6 @@ std::string describeSpec(const InputSpec &input) {
     text += (i ? ", " : "") + (named ? input.symbols[i] : input.shape[i] < 0 ? "?" : std::to_string(input.shape[i]));
   }
   return text + "]";
-}
-
-std::string nearestName(llvm::StringRef name, llvm::ArrayRef<std::string> names) {
-  std::string nearest;
-  unsigned fewest = std::numeric_limits<unsigned>::max();
-  for (const std::string &candidate : names)
-    if (unsigned edits = name.edit_distance(candidate); edits < fewest) {
-      fewest = edits;
-      nearest = candidate;
-    }
-  return nearest;
 }
 
 } // namespace nibble::calib

@@ -42,8 +42,6 @@ Tensor makeCompletion(Completion completion, ElementType type, llvm::ArrayRef<in
 /// "float32 [batch_size, 4, 16, 16]".
 std::string describeSpec(const InputSpec &input);
 std::string describeArray(ElementType type, llvm::ArrayRef<int64_t> shape);
-/// The element of `names` that takes the fewest edits to become `name`; empty where there is none.
-std::string nearestName(llvm::StringRef name, llvm::ArrayRef<std::string> names);
 
 bool isInteger(ElementType type);
 bool isFloat(ElementType type);

@@ -1,6 +1,8 @@
 #include "calib/Datasets/ModelInputs.h"
-#include "calib/Datasets/Layout.h"
+#include "lib/Support/NearestName.h"
 
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include <optional>
 
@@ -29,17 +31,21 @@ llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSu
     for (size_t axis = 0; axis < input.shape.size() && axis < input.symbols.size(); ++axis) {
       if (input.symbols[axis].empty())
         continue;
-      symbols.push_back(input.symbols[axis]);
+      if (!llvm::is_contained(symbols, input.symbols[axis]))
+        symbols.push_back(input.symbols[axis]);
       if (auto bound = bindings.find(input.symbols[axis]); bound != bindings.end())
         input.shape[axis] = bound->second;
     }
     inputs.push_back(std::move(input));
   }
   for (const auto &[name, value] : bindings)
-    if (!llvm::is_contained(symbols, name))
+    if (!llvm::is_contained(symbols, name)) {
+      std::string nearest = nearestName(name, symbols);
       return makeError(ErrorKind::Usage, "--bind " + name + "=" + llvm::Twine(value) + ": no input has this dimension",
-                       symbols.empty() ? std::vector<std::string>{"all dimensions of the inputs are fixed"}
-                                       : std::vector<std::string>{"nearest dimension: '" + nearestName(name, symbols) + "'"});
+                       {symbols.empty()   ? "all dimensions of the inputs are fixed"
+                        : nearest.empty() ? "dimensions: " + llvm::join(symbols, ", ")
+                                          : "nearest dimension: '" + nearest + "'"});
+    }
   return inputs;
 }
 

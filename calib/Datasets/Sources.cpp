@@ -1,7 +1,9 @@
 #include "calib/Datasets/Sources.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -28,9 +30,11 @@ public:
     }
     auto [name, path] = argument.split('=');
     if (argument.contains('=') && !llvm::sys::fs::exists(argument)) {
-      if (!llvm::is_contained(names, name))
+      if (!llvm::is_contained(names, name)) {
+        std::string nearest = nearestName(name, names);
         return makeError(ErrorKind::Usage, "'" + argument + "' names no input of the model",
-                         {"nearest input: '" + nearestName(name, names) + "'"});
+                         {nearest.empty() ? "inputs: " + llvm::join(names, ", ") : "nearest input: '" + nearest + "'"});
+      }
       return addColumn(path, name);
     }
     if (llvm::sys::fs::is_directory(argument))

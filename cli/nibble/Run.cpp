@@ -2,8 +2,8 @@
 #include "cli/nibble/Commands.h"
 #include "lib/Export/Vendor/IoJson.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 #include "lib/Support/Npy.h"
-#include "lib/Support/Yaml.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

@@ -1,6 +1,7 @@
 #include "lib/Recipe/Recipe.h"
 #include "lib/Quant/RangeEstimator.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 #include "lib/Support/Yaml.h"
 #include "lib/Target/Target.h"
 

@@ -1,5 +1,6 @@
 #include "lib/Support/Yaml.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/STLExtras.h"
@@ -9,20 +10,6 @@
 #include <cmath>
 
 namespace nibble {
-
-std::string nearestName(llvm::StringRef word, llvm::ArrayRef<std::string> candidates) {
-  // More edits than this is another word rather than a slip.
-  unsigned best = static_cast<unsigned>(std::max<size_t>(2, word.size() / 3)) + 1;
-  std::string nearest;
-  for (const std::string &candidate : candidates) {
-    unsigned distance = word.edit_distance(candidate, /*AllowReplacements=*/true, best);
-    if (distance < best) {
-      best = distance;
-      nearest = candidate;
-    }
-  }
-  return nearest;
-}
 
 static llvm::Error errorAtMark(llvm::StringRef file, const YAML::Mark &mark, const llvm::Twine &message,
                                std::vector<std::string> notes = {}) {

@@ -12,9 +12,6 @@
 
 namespace nibble {
 
-/// The candidate that `word` was most likely meant to be; empty where none is near.
-std::string nearestName(llvm::StringRef word, llvm::ArrayRef<std::string> candidates);
-
 /// One YAML file. Every error is BadInput and reads "FILE:LINE:COLUMN: what is wrong", lines and
 /// columns from 1. No exception of yaml-cpp leaves this class.
 class YamlFile {

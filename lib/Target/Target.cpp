@@ -1,5 +1,6 @@
 #include "lib/Target/Target.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 #include "lib/Target/Rules.h"
 
 #include "llvm/ADT/STLExtras.h"

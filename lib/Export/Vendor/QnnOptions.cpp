@@ -1,6 +1,6 @@
 #include "lib/Export/Vendor/QnnOptions.h"
 #include "lib/Support/Error.h"
-#include "lib/Support/Yaml.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

@@ -210,6 +210,7 @@ TEST(Dataset, ArgumentsThatMakeNoSenseAreRefused) {
   expectRefused({"random:2", unetFolder}, inputs, ErrorKind::Usage, {"cannot be combined"});
   expectRefused({"/no/such/folder"}, inputs, ErrorKind::IO, {"does not exist"});
   expectRefused({"timestap=x.npy"}, inputs, ErrorKind::Usage, {"nearest input: 'timestep'"});
+  expectRefused({"y=x.npy"}, inputs, ErrorKind::Usage, {"inputs: sample, timestep, encoder_hidden_states"});
   expectRefused({folder.write("a.txt", "")}, inputs, ErrorKind::BadInput, {"neither a folder"});
   expectRefused({folder.file("")}, inputs, ErrorKind::BadInput, {"holds no .npz and no .npy"});
   expectRefused({tokenFile}, inputs, ErrorKind::BadInput, {"any of 3 inputs", "say which with INPUT="});
@@ -293,6 +294,7 @@ TEST(ModelInputs, EveryModelOfTestdataReadsItsOwnSamples) {
   }
   onnx_import::ModelSummary unet = valueOrFail(onnx_import::summarizeModel(testData("models/emoji-diffusion/unet/model.onnx")));
   expectError(makeInputSpecs(unet, {{"batchsize", 1}}).takeError(), ErrorKind::Usage, "nearest dimension: 'batch_size'");
+  expectError(makeInputSpecs(unet, {{"tokens", 1}}).takeError(), ErrorKind::Usage, "dimensions: batch_size");
 }
 
 TEST(Split, HoldsOutEveryFifthSample) {
