@@ -105,8 +105,7 @@ llvm::Expected<quant::Statistics> calibrate(ModuleOp module, const Options &opti
   return statistics;
 }
 
-llvm::Error evaluate(ModuleOp floatModule, ModuleOp quantized, const Options &options, calib::Dataset &data,
-                     const quant::Statistics &statistics) {
+llvm::Error evaluate(ModuleOp floatModule, ModuleOp quantized, const Options &options, calib::Dataset &data) {
   auto reference = runtime::Program::create(mainOf(floatModule));
   if (!reference)
     return reference.takeError();
@@ -164,11 +163,8 @@ llvm::Error run(const Options &options) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   context.loadDialect<nn::NNDialect, func::FuncDialect>();
   onnx_import::ImportOptions import;
-  for (const std::string &binding : options.bindings) {
-    auto [name, value] = llvm::StringRef(binding).split('=');
-    if (value.getAsInteger(10, import.bindings[name.str()]))
-      return makeError(ErrorKind::Usage, "--bind wants name=value, found '" + binding + "'");
-  }
+  if (llvm::Error error = onnx_import::parseBindings(options.bindings).moveInto(import.bindings))
+    return error;
   auto target = Target::load(options.target);
   if (!target)
     return target.takeError();
@@ -201,7 +197,7 @@ llvm::Error run(const Options &options) {
       return error;
     double quantizing = timer.lap();
     llvm::outs() << name << ": ";
-    if (llvm::Error error = evaluate(module, *quantized, options, **data, *statistics))
+    if (llvm::Error error = evaluate(module, *quantized, options, **data))
       return error;
     llvm::outs() << llvm::format(" (quantize %.1f s, evaluate %.1f s)\n", quantizing, timer.lap());
     if (!options.emit.empty())

@@ -1,6 +1,7 @@
 //===- Compile.cpp - nibble compile ----------------------------------------===//
 #include "cli/driver/Compile.h"
 #include "cli/nibble/Commands.h"
+#include "lib/Import/ONNX/Import.h"
 #include "lib/Support/Error.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -8,21 +9,6 @@
 #include <memory>
 
 namespace nibble::cli {
-
-/// Splits NAME=VALUE; throws CLI::ValidationError, which the program reports as a usage error.
-static std::pair<std::string, std::string> splitAssignment(const std::string &option, const std::string &text) {
-  size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
-    throw CLI::ValidationError(option, "wanted NAME=VALUE, found '" + text + "'");
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-static int64_t parseInteger(const std::string &option, const std::string &text) {
-  int64_t value = 0;
-  if (llvm::StringRef(text).getAsInteger(10, value))
-    throw CLI::ValidationError(option, "wanted an integer, found '" + text + "'");
-  return value;
-}
 
 void registerCompileCommand(CLI::App &app, int &exitCode) {
   struct Arguments {
@@ -63,15 +49,15 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   command->callback([arguments, &exitCode] {
     driver::CompileOptions &options = arguments->options;
     options.commandLine = commandLine();
-    for (const std::string &text : arguments->bindings) {
-      auto [name, value] = splitAssignment("--bind", text);
-      if (!options.bindings.emplace(name, parseInteger("--bind", value)).second)
-        throw CLI::ValidationError("--bind", "dimension '" + name + "' is bound twice");
+    if (llvm::Error error = onnx_import::parseBindings(arguments->bindings).moveInto(options.bindings)) {
+      exitCode = reportError(std::move(error), llvm::errs());
+      return;
     }
-    options.emulateSamples =
-        arguments->emulateSamples == "all" ? -1 : parseInteger("--emulate-samples", arguments->emulateSamples);
-    if (options.emulateSamples < -1 || options.emulateSamples == 0)
-      throw CLI::ValidationError("--emulate-samples", "wanted a positive number or 'all'");
+    llvm::StringRef samples = arguments->emulateSamples;
+    if (samples == "all")
+      options.emulateSamples = -1;
+    else if (samples.getAsInteger(10, options.emulateSamples) || options.emulateSamples < 1)
+      throw CLI::ValidationError("--emulate-samples", "wanted a positive number or 'all', found '" + samples.str() + "'");
     options.writeReport = !arguments->noReport;
     exitCode = reportError(driver::compile(options), llvm::errs());
   });

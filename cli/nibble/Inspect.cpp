@@ -129,7 +129,7 @@ void registerInspectCommand(CLI::App &app, int &exitCode) {
   command->add_option("model", options->path, "ONNX model")->required();
   command->add_flag("--json", options->json, "Print JSON");
   command->add_flag("--check", options->check, "Fail if the model has something that 'nibble compile' cannot import");
-  command->add_option("--bind", options->bindings, "Value of a symbolic dimension for --check, as name=value")
+  command->add_option("--bind", options->bindings, "Value of a symbolic dimension for --check, NAME=VALUE")
       ->needs("--check")
       ->allow_extra_args(false);
   command->callback([options, &exitCode] { exitCode = reportError(inspect(*options), llvm::errs()); });

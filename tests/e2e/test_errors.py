@@ -21,6 +21,9 @@ class Errors(support.Test):
         self.compile(1, "recipe", recipe="no-such-recipe")
         self.compile(1, "target", "--target", "no-such-target")
         self.compile(1, "NAME=VALUE", "--bind", "batch_size")
+        self.compile(1, "twice", "--bind", "batch_size=1", "--bind", "batch_size=2", bind=False)
+        for wrong in ("0", "some"):
+            self.compile(1, "positive number", "--emulate-samples", wrong)
 
     def testModel(self):
         self.compile(4, "missing.onnx", model=self.folder / "missing.onnx")

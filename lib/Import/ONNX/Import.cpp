@@ -11,8 +11,7 @@ llvm::Expected<std::map<std::string, int64_t>> parseBindings(llvm::ArrayRef<std:
     auto [name, text] = argument.rsplit('=');
     int64_t value;
     if (name.empty() || text.getAsInteger(10, value) || value < 0)
-      return makeError(ErrorKind::Usage, "--bind wants name=value with a value of at least 0, but got '" + argument +
-                                             "'");
+      return makeError(ErrorKind::Usage, "--bind: wanted NAME=VALUE with a value of at least 0, found '" + argument + "'");
     if (!bindings.try_emplace(name.str(), value).second)
       return makeError(ErrorKind::Usage, "--bind gives dimension '" + name + "' twice");
   }

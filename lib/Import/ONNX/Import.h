@@ -16,11 +16,11 @@
 
 namespace nibble::onnx_import {
 
-/// Reads `--bind` arguments of the form name=value, value a number of at least 0. Errors: Usage.
+/// Reads `--bind` arguments of the form NAME=VALUE, value a number of at least 0. Errors: Usage.
 llvm::Expected<std::map<std::string, int64_t>> parseBindings(llvm::ArrayRef<std::string> arguments);
 
 struct ImportOptions {
-  /// Values of symbolic dimensions, from `--bind name=value`. A name that no input has is an error.
+  /// Values of symbolic dimensions, from `--bind NAME=VALUE`. A name that no input has is an error.
   std::map<std::string, int64_t> bindings;
 };
 

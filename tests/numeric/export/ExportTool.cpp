@@ -53,17 +53,18 @@ int main(int argc, char **argv) {
   }
   onnx_export::QDQOptions options;
   onnx_import::ImportOptions importOptions;
+  std::vector<std::string> bindings;
   options.dropQuantizers = llvm::StringRef(argv[3]) == "float";
   for (int i = 4; i < argc; ++i) {
     if (llvm::StringRef(argv[i]) == "--integer-io")
       options.integerIO = true;
     else if (llvm::StringRef(argv[i]) == "--threshold" && i + 1 < argc)
       options.externalDataThreshold = std::stoull(argv[++i]);
-    else if (llvm::StringRef(argv[i]) == "--bind" && i + 1 < argc) {
-      auto [name, value] = llvm::StringRef(argv[++i]).split('=');
-      importOptions.bindings[name.str()] = std::stoll(value.str());
-    }
+    else if (llvm::StringRef(argv[i]) == "--bind" && i + 1 < argc)
+      bindings.push_back(argv[++i]);
   }
+  if (llvm::Error error = onnx_import::parseBindings(bindings).moveInto(importOptions.bindings))
+    return reportError(std::move(error), llvm::errs());
   mlir::MLIRContext context;
   context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>();
   mlir::OwningOpRef<mlir::ModuleOp> module;

@@ -33,13 +33,9 @@ llvm::Expected<Case> parseCase(llvm::StringRef line) {
   if (fields.size() < 4)
     return makeError(ErrorKind::Usage, "wanted 4 fields separated by tabs, found '" + line + "'");
   Case result{fields[0].str(), fields[1].str(), fields[2].str(), fields[3] == "normalize", {}};
-  for (llvm::StringRef binding : llvm::drop_begin(fields, 4)) {
-    auto [name, value] = binding.split('=');
-    int64_t number;
-    if (value.getAsInteger(10, number))
-      return makeError(ErrorKind::Usage, "wanted NAME=VALUE, found '" + binding + "'");
-    result.options.bindings[name.str()] = number;
-  }
+  std::vector<std::string> bindings(fields.begin() + 4, fields.end());
+  if (llvm::Error error = onnx_import::parseBindings(bindings).moveInto(result.options.bindings))
+    return std::move(error);
   return result;
 }
 

@@ -350,9 +350,11 @@ TEST(Bindings, AreNumbersByName) {
   EXPECT_EQ(*bindings, (std::map<std::string, int64_t>{{"batch", 2}, {"a=b", 3}, {"past", 0}}));
   for (const char *wrong : {"batch", "=2", "batch=", "batch=x", "batch=-1", "batch=99999999999999999999"}) {
     auto refused = parseBindings({wrong});
-    EXPECT_FALSE(bool(refused)) << wrong;
-    llvm::consumeError(refused.takeError());
+    ASSERT_FALSE(bool(refused)) << wrong;
+    EXPECT_EQ(llvm::toString(refused.takeError()),
+              std::string("--bind: wanted NAME=VALUE with a value of at least 0, found '") + wrong + "'");
   }
+  EXPECT_EQ(llvm::toString(parseBindings({"batch=1", "batch=1"}).takeError()), "--bind gives dimension 'batch' twice");
 }
 
 } // namespace
