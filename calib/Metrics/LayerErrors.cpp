@@ -4,6 +4,9 @@
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Report/Coverage.h"
 
+#include "llvm/ADT/DenseMap.h"
+#include <map>
+
 using namespace mlir;
 
 namespace nibble::calib {

@@ -12,8 +12,6 @@
 #include "lib/Quant/Statistics.h"
 #include "lib/Report/Report.h"
 #include "lib/Runtime/Float/Interpreter.h"
-#include "llvm/ADT/DenseMap.h"
-#include <map>
 #include <memory>
 
 namespace nibble::calib {

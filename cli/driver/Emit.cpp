@@ -1,7 +1,7 @@
 //===- Emit.cpp - files that a compile writes ------------------------------===//
 #include "cli/driver/Compilation.h"
 
-#include "lib/Dialect/NN/Quantizers.h"
+#include "lib/Dialect/NN/NNDialect.h"
 #include "lib/Export/Encodings/Encodings.h"
 #include "lib/Export/ONNX/CheckExport.h"
 #include "lib/Export/ONNX/MatMulNBits.h"

@@ -2,7 +2,6 @@
 #include "cli/driver/Compilation.h"
 
 #include "lib/Dialect/NN/Names.h"
-#include "lib/Import/ONNX/Import.h"
 #include "lib/Report/Manifest.h"
 #include "lib/Support/AtomicFile.h"
 

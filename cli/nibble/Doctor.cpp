@@ -5,7 +5,7 @@
 #include "lib/Support/Parallel.h"
 #include "lib/Target/Target.h"
 
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 

@@ -3,7 +3,7 @@
 #include "lib/Recipe/Recipe.h"
 #include "lib/Support/Error.h"
 
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 

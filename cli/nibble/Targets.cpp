@@ -4,7 +4,7 @@
 #include "lib/Support/Error.h"
 #include "lib/Target/Target.h"
 
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 

@@ -12,12 +12,9 @@
 #include "lib/Support/Parallel.h"
 #include "lib/Support/VectorClones.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
-#include <limits>
 
 namespace nibble::quant {
 namespace {

@@ -1,7 +1,6 @@
 //===- Markdown.cpp - the report for readers -------------------------------===//
 #include "lib/Report/Report.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cmath>

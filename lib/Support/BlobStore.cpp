@@ -2,7 +2,6 @@
 #include "lib/Support/Error.h"
 
 #include "llvm/ADT/SmallString.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <cerrno>
 #include <cstring>

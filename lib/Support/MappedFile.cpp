@@ -1,7 +1,6 @@
 #include "lib/Support/MappedFile.h"
 #include "lib/Support/Error.h"
 
-#include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Path.h"
 #include <cerrno>

@@ -5,7 +5,6 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Process.h"
 #include <chrono>
-#include <cmath>
 
 namespace nibble {
 namespace {

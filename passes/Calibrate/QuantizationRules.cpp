@@ -2,7 +2,6 @@
 #include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 
-#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 

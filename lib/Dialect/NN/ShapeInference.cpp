@@ -1,6 +1,5 @@
 //===- ShapeInference.cpp - what all operators share, and elementwise ones -===//
 #include "lib/Dialect/NN/ShapeInference.h"
-#include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/NNDialect.h"
 
 #include "mlir/IR/TypeUtilities.h"

@@ -3,8 +3,6 @@
 #include "lib/Support/Error.h"
 #include "lib/Support/Json.h"
 
-#include "llvm/ADT/StringSwitch.h"
-
 namespace nibble::encodings {
 namespace {
 

@@ -11,7 +11,6 @@
 #include "lib/Export/ONNX/MatMulNBits.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
-#include "lib/Dialect/NN/Quantizers.h"
 #include "lib/Export/ONNX/Flatten.h"
 #include "lib/Export/ONNX/GraphBuilder.h"
 #include "lib/Export/ONNX/Operators.h"

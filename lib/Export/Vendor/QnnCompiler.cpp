@@ -6,7 +6,6 @@
 #include "lib/Support/Digest.h"
 #include "lib/Support/Error.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"

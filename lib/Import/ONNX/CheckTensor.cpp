@@ -3,7 +3,6 @@
 #include "lib/Import/ONNX/Limits.h"
 #include "lib/Support/Error.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include <cstring>
 
 using onnx::TensorProto;

@@ -8,7 +8,6 @@
 #include "llvm/ADT/StringMap.h"
 #include <map>
 #include <optional>
-#include <variant>
 
 namespace nibble::onnx_import {
 

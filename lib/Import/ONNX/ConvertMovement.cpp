@@ -1,8 +1,6 @@
 // Conversions of operators that move data or compute shapes.
 #include "lib/Import/ONNX/NodeBuilder.h"
 
-#include "llvm/ADT/StringSwitch.h"
-
 using namespace mlir;
 
 namespace nibble::onnx_import {

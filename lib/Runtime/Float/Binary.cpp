@@ -3,6 +3,7 @@
 #include "lib/Runtime/Float/Broadcast.h"
 #include "lib/Runtime/Float/Kernel.h"
 
+#include <limits>
 #include <type_traits>
 
 namespace nibble::runtime {

@@ -4,7 +4,6 @@
 
 #include "lib/Runtime/Float/Simd.h"
 #include <cstring>
-#include <utility>
 
 namespace nibble::runtime {
 namespace detail {

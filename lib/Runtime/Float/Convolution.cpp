@@ -12,7 +12,6 @@
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include <map>
 #include <tuple>
 

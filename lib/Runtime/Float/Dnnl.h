@@ -8,10 +8,8 @@
 #define NIBBLE_RUNTIME_FLOAT_DNNL_H
 
 #include "lib/Support/Error.h"
-#include "llvm/ADT/SmallVector.h"
 #include <dnnl.hpp>
 #include <memory>
-#include <optional>
 
 namespace nibble::runtime {
 

@@ -3,8 +3,6 @@
 #include "lib/Runtime/Float/Broadcast.h"
 #include "lib/Runtime/Float/Kernel.h"
 
-#include <cstring>
-
 namespace nibble::runtime {
 
 #if defined(__x86_64__)

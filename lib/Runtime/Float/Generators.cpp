@@ -2,9 +2,6 @@
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/NNDialect.h"
 #include "lib/Runtime/Float/Kernel.h"
-#include "lib/Runtime/Float/Simd.h"
-
-#include <cstring>
 
 namespace nibble::runtime {
 namespace {

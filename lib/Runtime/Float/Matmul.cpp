@@ -5,7 +5,6 @@
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/MatrixOperand.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include <map>
 
 namespace nibble::runtime {

@@ -15,7 +15,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #define NIBBLE_INLINE __attribute__((always_inline))
 /// In front of a loop whose steps do not depend on each other, also where it overwrites what it reads.

@@ -8,6 +8,7 @@
 #define NIBBLE_RUNTIME_FLOAT_SUMS_H
 
 #include "lib/Runtime/Float/Simd.h"
+#include <limits>
 
 namespace nibble::runtime {
 

@@ -1,7 +1,6 @@
 // Statistics against a plain computation over all values at once, over orders, threads and odd values.
 #include "calib/Observers/StatisticsCollector.h"
 #include "lib/Dialect/NN/NNDialect.h"
-#include "lib/Dialect/NN/Names.h"
 #include "lib/Support/Parallel.h"
 #include "tests/unit/TestFiles.h"
 

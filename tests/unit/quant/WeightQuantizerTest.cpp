@@ -5,7 +5,6 @@
 #include "tests/unit/quant/TestUtilities.h"
 
 #include "gtest/gtest.h"
-#include <cmath>
 
 using namespace nibble;
 using namespace nibble::quant;

@@ -1,6 +1,5 @@
 // The container and the statistics file built on it: round trips, equal bytes, refusals.
 #include "lib/Quant/Statistics.h"
-#include "lib/Support/Json.h"
 #include "lib/Support/Safetensors.h"
 #include "tests/unit/TestFiles.h"
 
