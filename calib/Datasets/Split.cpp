@@ -1,5 +1,4 @@
 #include "calib/Datasets/Split.h"
-#include "lib/Support/Digest.h"
 #include "lib/Support/Error.h"
 
 namespace nibble::calib {
@@ -59,17 +58,6 @@ llvm::Error checkDisjoint(Dataset &calibration, Dataset &evaluation) {
                        {"evaluate on samples that calibration has not seen"});
   }
   return llvm::Error::success();
-}
-
-llvm::Expected<std::string> datasetDigest(Dataset &dataset) {
-  Digest all;
-  for (int64_t i = 0; i < dataset.size(); ++i) {
-    llvm::Expected<std::string> digest = dataset.sampleDigest(i);
-    if (!digest)
-      return digest.takeError();
-    all.update(llvm::StringRef(*digest));
-  }
-  return all.hex();
 }
 
 } // namespace nibble::calib

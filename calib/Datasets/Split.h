@@ -18,9 +18,6 @@ llvm::Expected<HeldOutSplit> splitHeldOut(std::shared_ptr<Dataset> dataset);
 /// Errors: BadInput, naming both, where a sample is in both sets.
 llvm::Error checkDisjoint(Dataset &calibration, Dataset &evaluation);
 
-/// Hex SHA-256 of all samples in order: what statistics were measured on.
-llvm::Expected<std::string> datasetDigest(Dataset &dataset);
-
 } // namespace nibble::calib
 
 #endif

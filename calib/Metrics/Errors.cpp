@@ -131,10 +131,6 @@ double ErrorAccumulator::cosine() const {
   return std::min(1.0, total.product / lengths);
 }
 
-double ErrorAccumulator::rootMeanSquareError() const {
-  return total.count ? std::sqrt(total.error / static_cast<double>(total.count)) : 0;
-}
-
 void TokenAccumulator::add(const Tensor &referenceScores, const Tensor &actualScores) {
   if (referenceScores.rank() == 0 || referenceScores.elementCount() == 0)
     return;

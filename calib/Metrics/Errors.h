@@ -25,7 +25,6 @@ public:
   /// Cosine of the angle between the two as vectors; 1 where both are zero.
   double cosine() const;
   double maxError() const { return total.largestError; }
-  double rootMeanSquareError() const;
 
 private:
   struct Sums {

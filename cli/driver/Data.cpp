@@ -62,8 +62,8 @@ llvm::Expected<std::vector<Tensor>> Compilation::firstSample() {
   return std::vector<Tensor>();
 }
 
-/// What statistics depend on: the model file, the dimensions it was bound to, the rewrites of the target
-/// and the samples.
+/// What statistics must agree with to be used again: the model file, the dimensions it was bound to, the
+/// rewrites of the target and the version. Which samples they were measured on is the user's choice.
 llvm::Expected<std::string> Compilation::statisticsFingerprint() {
   Digest digest;
   llvm::Expected<std::string> model = sha256File(options.modelPath);

@@ -31,14 +31,13 @@ llvm::Expected<Blob> BlobStore::resolve(const BlobReference &reference) const {
 }
 
 /// Maps `size` bytes of a temporary file that has no name any more.
-static llvm::Expected<std::shared_ptr<char>> mapSpill(llvm::StringRef folder, uint64_t size) {
-  llvm::SmallString<128> path(folder);
-  if (path.empty())
-    llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, path);
-  llvm::sys::path::append(path, "nibble-spill-XXXXXX");
-  int descriptor = ::mkostemp(path.data() ? const_cast<char *>(path.c_str()) : nullptr, O_CLOEXEC);
+static llvm::Expected<std::shared_ptr<char>> mapSpill(uint64_t size) {
+  llvm::SmallString<128> folder;
+  llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, folder);
+  std::string path = (folder + "/nibble-spill-XXXXXX").str();
+  int descriptor = ::mkostemp(path.data(), O_CLOEXEC);
   if (descriptor < 0)
-    return makeError(ErrorKind::IO, "cannot create a spill file in '" + folder + "': " + std::strerror(errno));
+    return makeError(ErrorKind::IO, "cannot create a spill file in '" + folder.str() + "': " + std::strerror(errno));
   ::unlink(path.c_str());
   // Space is reserved now: running out of disk later would be a signal and not an error.
   int reserveError = ::posix_fallocate(descriptor, 0, static_cast<off_t>(size));
@@ -54,7 +53,7 @@ static llvm::Expected<std::shared_ptr<char>> mapSpill(llvm::StringRef folder, ui
 llvm::Expected<BlobReference> BlobStore::add(uint64_t size, std::function<void(char *)> write) {
   std::shared_ptr<char> memory;
   if (size > 0) {
-    llvm::Expected<std::shared_ptr<char>> spill = mapSpill(spillFolder, size);
+    llvm::Expected<std::shared_ptr<char>> spill = mapSpill(size);
     if (!spill)
       return spill.takeError();
     memory = std::move(*spill);

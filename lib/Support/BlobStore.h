@@ -39,12 +39,9 @@ public:
   llvm::Expected<Blob> resolve(const BlobReference &reference) const;
 
   /// Stores `size` new bytes, filled by `write(destination)`, and returns their reference. Bytes go
-  /// to an unlinked temporary file in the spill folder, so the kernel may write them out under
+  /// to an unlinked file in the system's temporary folder, so the kernel may write them out under
   /// memory pressure. The name is "spill:N" with N counted from 0. Errors: IO.
   llvm::Expected<BlobReference> add(uint64_t size, std::function<void(char *destination)> write);
-
-  /// The folder for spills; default is the system's temporary folder.
-  void setSpillFolder(llvm::StringRef folder) { spillFolder = folder.str(); }
 
 private:
   struct Source {
@@ -53,7 +50,6 @@ private:
   };
   mutable std::mutex mutex;
   llvm::StringMap<Source> sources;
-  std::string spillFolder;
   uint64_t spillCount = 0;
 };
 
