@@ -29,9 +29,13 @@ public:
         problem = llvm::joinErrors(std::move(problem), encoding.takeError());
         return WalkResult::interrupt();
       }
-      std::optional<EncodingClass> weight = weightOf(producer);
+      llvm::Expected<std::optional<EncodingClass>> weight = weightOf(producer);
+      if (!weight) {
+        problem = llvm::joinErrors(std::move(problem), weight.takeError());
+        return WalkResult::interrupt();
+      }
       ErrorBound bound = target.errorBound(producer->getName().stripDialect(), encoding->storage,
-                                           weight ? &*weight : nullptr);
+                                           *weight ? &**weight : nullptr);
       injector.steps[op.getResult()] = {bound.maximum * encoding->scales.front(), injector.steps.size()};
       injector.ownBounds[op.getResult()] = bound;
       return WalkResult::advance();
@@ -76,27 +80,17 @@ private:
   }
 
   /// The encoding of a constant right operand, or of the table of a gather.
-  static std::optional<EncodingClass> weightOf(Operation *op) {
+  static llvm::Expected<std::optional<EncodingClass>> weightOf(Operation *op) {
     if (op->getNumOperands() < 2)
       return std::nullopt;
-    auto weight = op->getOperand(isa<nn::GatherOp>(op) ? 0 : 1).getDefiningOp<nn::DequantizeWeightOp>();
-    if (!weight)
+    Value weight = op->getOperand(isa<nn::GatherOp>(op) ? 0 : 1);
+    if (!weight.getDefiningOp<nn::DequantizeWeightOp>())
       return std::nullopt;
-    nn::QuantizerOp quantizer = nn::lookupQuantizer(weight, weight.getQuantizerAttr());
-    llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
-    if (!encoding) {
-      llvm::consumeError(encoding.takeError());
-      return std::nullopt;
-    }
-    EncodingClass result;
-    result.storage = encoding->storage;
-    result.symmetric = encoding->symmetric;
+    llvm::Expected<quant::Encoding> encoding = nn::readEncoding(nn::quantizerOf(weight));
+    if (!encoding)
+      return encoding.takeError();
+    EncodingClass result = EncodingClass::of(*encoding);
     result.isConstant = true;
-    result.blockSize = encoding->blockSize.value_or(0);
-    result.granularity = encoding->kind == quant::EncodingKind::LPBQ ? EncodingClass::Granularity::LPBQ
-                         : encoding->blockSize                      ? EncodingClass::Granularity::Block
-                         : encoding->axis                           ? EncodingClass::Granularity::Axis
-                                                                    : EncodingClass::Granularity::Tensor;
     return result;
   }
 

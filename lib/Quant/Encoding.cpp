@@ -199,6 +199,13 @@ void dequantizeAll(const T *in, int64_t count, const Layout &layout, const Grid 
 
 } // namespace
 
+Granularity Encoding::granularity() const {
+  return kind == EncodingKind::LPBQ ? Granularity::LPBQ
+         : blockSize                ? Granularity::Block
+         : axis                     ? Granularity::Axis
+                                    : Granularity::Tensor;
+}
+
 std::vector<float> Encoding::effectiveScales() const {
   if (kind != EncodingKind::LPBQ)
     return scales;

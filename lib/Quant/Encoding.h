@@ -15,10 +15,12 @@
 namespace nibble::quant {
 
 enum class EncodingKind : uint8_t { Uniform, LPBQ, Palette };
+/// What has a scale of its own: the tensor, an index of an axis, a block along an axis, or a block in two levels.
+enum class Granularity { Tensor, Axis, Block, LPBQ };
 
-/// The value-level form of an `nn.quantizer`. Granularity: per tensor (no axis), per index of
-/// `axis` (no blockSize), or per block of `blockSize` along `axis`; block scales have the tensor's
-/// shape with dimension `axis` divided by blockSize, rounded up, row-major.
+/// The value-level form of an `nn.quantizer`: per tensor (no axis), per index of `axis` (no blockSize),
+/// or per block of `blockSize` along `axis`; block scales have the tensor's shape with dimension `axis`
+/// divided by blockSize, rounded up, row-major.
 struct Encoding {
   EncodingKind kind = EncodingKind::Uniform;
   ElementType storage = ElementType::I8;
@@ -36,6 +38,7 @@ struct Encoding {
   std::vector<uint8_t> blockMultipliers;
 
   bool isCalibrated() const { return !scales.empty(); }
+  Granularity granularity() const;
   /// The scale of every block (LPBQ: the products), row-major; for other encodings `scales`.
   std::vector<float> effectiveScales() const;
 };

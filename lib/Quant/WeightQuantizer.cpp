@@ -176,7 +176,6 @@ private:
 class Groups {
 public:
   Groups(const Tensor &weight, const WeightEncodingOptions &options) : weight(weight), options(options) {
-    using Granularity = WeightEncodingOptions::Granularity;
     isBlocked = options.granularity == Granularity::Block || options.granularity == Granularity::LPBQ;
     llvm::ArrayRef<int64_t> shape = weight.shape();
     if (options.granularity == Granularity::Tensor) {
@@ -296,7 +295,6 @@ ChannelFit searchChannel(llvm::ArrayRef<Group> blocks, const Search &search, boo
 }
 
 llvm::Error checkOptions(const Tensor &weight, const WeightEncodingOptions &options) {
-  using Granularity = WeightEncodingOptions::Granularity;
   auto checkAxis = [&](int64_t axis, llvm::StringRef what) -> llvm::Error {
     if (axis >= 0 && axis < weight.rank())
       return llvm::Error::success();
@@ -349,7 +347,6 @@ void fillZeroScales(std::vector<float> &scales, int64_t quantMax) {
 } // namespace
 
 llvm::Expected<Encoding> chooseWeightEncoding(const Tensor &weight, const WeightEncodingOptions &options) {
-  using Granularity = WeightEncodingOptions::Granularity;
   if (llvm::Error error = checkOptions(weight, options))
     return error;
   Search search(options);

@@ -18,7 +18,7 @@ struct WeightEncodingOptions {
   bool symmetric = true;
   /// The integers that may be used where that is less than the whole storage type.
   std::optional<int64_t> quantMin, quantMax;
-  enum class Granularity { Tensor, Axis, Block, LPBQ } granularity = Granularity::Axis;
+  Granularity granularity = Granularity::Axis;
   /// Axis, LPBQ: the axis of output channels.
   int64_t channelAxis = 0;
   /// Block, LPBQ: the axis that is cut into blocks, and their length.

@@ -58,6 +58,10 @@ llvm::Expected<std::string> findConfigFolder() {
                    {"looked at '" + installed + "'", "NIBBLE_CONFIG_DIR names another one"});
 }
 
+EncodingClass EncodingClass::of(const quant::Encoding &encoding) {
+  return {encoding.storage, encoding.symmetric, encoding.granularity(), encoding.blockSize.value_or(0), false};
+}
+
 std::vector<std::string> Target::listNames() {
   llvm::Expected<std::string> configs = findConfigFolder();
   if (!configs) {

@@ -17,9 +17,13 @@ struct EncodingClass {
   /// Empty for a float edge.
   std::optional<ElementType> storage;
   bool symmetric = false;
-  enum class Granularity { Tensor, Axis, Block, LPBQ } granularity = Granularity::Tensor;
+  using Granularity = quant::Granularity;
+  Granularity granularity = Granularity::Tensor;
   int64_t blockSize = 0;
   bool isConstant = false;
+
+  /// The class of an encoding; whether it is a constant's is left to say.
+  static EncodingClass of(const quant::Encoding &encoding);
 };
 
 /// One question to `Target::legality`.

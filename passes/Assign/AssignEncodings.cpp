@@ -263,13 +263,15 @@ private:
     QuantizerUse *right = uses.find(op->getOperand(1));
     if (!right || !right->isActivation() || isFloat.contains(right->quantizer))
       return success();
-    LegalityQuery query = buildLegalityQuery(op);
-    if (target.legality(query).kind == Legality::Kind::Native)
+    FailureOr<LegalityQuery> query = buildLegalityQuery(op);
+    if (failed(query))
+      return failure();
+    if (target.legality(*query).kind == Legality::Kind::Native)
       return success();
     for (ElementType storage : {ElementType::I8, ElementType::U8}) {
-      query.operands[1].storage = storage;
-      query.operands[1].symmetric = true;
-      if (target.legality(query).kind != Legality::Kind::Native)
+      query->operands[1].storage = storage;
+      query->operands[1].symmetric = true;
+      if (target.legality(*query).kind != Legality::Kind::Native)
         continue;
       op->emitRemark("node '") << nn::nodeName(op) << "': the right operand of the product is rounded to symmetric "
                                << name(storage) << ", as the target computes it best";

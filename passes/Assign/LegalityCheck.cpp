@@ -1,6 +1,4 @@
 #include "passes/Assign/LegalityCheck.h"
-#include "lib/Dialect/NN/Blocks.h"
-#include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
 #include "passes/Calibrate/QuantizationRules.h"
@@ -12,32 +10,20 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
-EncodingClass classOf(nn::QuantizerOp quantizer) {
-  EncodingClass result;
-  result.storage = nn::toElementType(quantizer.getStorage());
-  result.symmetric = quantizer.getSymmetric();
-  result.blockSize = static_cast<int64_t>(quantizer.getBlockSize().value_or(0));
-  result.granularity = quantizer.getKind() == nn::QuantizerKind::LPBQ ? EncodingClass::Granularity::LPBQ
-                       : quantizer.getBlockSize()                     ? EncodingClass::Granularity::Block
-                       : quantizer.getAxis()                          ? EncodingClass::Granularity::Axis
-                                                                      : EncodingClass::Granularity::Tensor;
-  return result;
-}
-
-/// The quantizer that an operand was rounded or stored with.
-nn::QuantizerOp operandQuantizer(Value value) {
-  Operation *op = nn::resolveThroughBlocks(value).getDefiningOp();
-  if (auto fakeQuant = dyn_cast_or_null<nn::FakeQuantOp>(op))
-    return nn::lookupQuantizer(op, fakeQuant.getQuantizerAttr());
-  if (auto weight = dyn_cast_or_null<nn::DequantizeWeightOp>(op))
-    return nn::lookupQuantizer(op, weight.getQuantizerAttr());
-  return {};
+/// The class of a quantizer's encoding; of a float edge where there is no quantizer.
+FailureOr<EncodingClass> classOf(nn::QuantizerOp quantizer) {
+  if (!quantizer)
+    return EncodingClass();
+  llvm::Expected<quant::Encoding> encoding = nn::readEncoding(quantizer);
+  if (!encoding)
+    return quantizer.emitError(llvm::toString(encoding.takeError()));
+  return EncodingClass::of(*encoding);
 }
 
 nn::QuantizerOp resultQuantizer(Value value) {
   for (Operation *user : value.getUsers())
     if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
-      return nn::lookupQuantizer(fakeQuant, fakeQuant.getQuantizerAttr());
+      return nn::quantizerOf(fakeQuant.getResult());
   return {};
 }
 
@@ -67,20 +53,23 @@ std::string recipePlace(const LegalityQuery &query, const Recipe &recipe) {
 
 } // namespace
 
-LegalityQuery buildLegalityQuery(Operation *op) {
+FailureOr<LegalityQuery> buildLegalityQuery(Operation *op) {
   LegalityQuery query;
   query.operation = op->getName().stripDialect().str();
   for (Value operand : op->getOperands()) {
-    EncodingClass encoding;
-    if (nn::QuantizerOp quantizer = operandQuantizer(operand))
-      encoding = classOf(quantizer);
-    encoding.isConstant = static_cast<bool>(getConstant(operand));
-    query.operands.push_back(encoding);
+    FailureOr<EncodingClass> encoding = classOf(nn::quantizerOf(operand));
+    if (failed(encoding))
+      return failure();
+    encoding->isConstant = static_cast<bool>(getConstant(operand));
+    query.operands.push_back(*encoding);
     query.operandShapes.emplace_back(cast<RankedTensorType>(operand.getType()).getShape());
   }
-  if (op->getNumResults() > 0)
-    if (nn::QuantizerOp quantizer = resultQuantizer(op->getResult(0)))
-      query.result = classOf(quantizer);
+  if (op->getNumResults() == 0)
+    return query;
+  FailureOr<EncodingClass> result = classOf(resultQuantizer(op->getResult(0)));
+  if (failed(result))
+    return failure();
+  query.result = *result;
   return query;
 }
 
@@ -90,23 +79,27 @@ LogicalResult checkLegality(ModuleOp module, const Recipe &recipe, const Target 
     if (!isa_and_present<nn::NNDialect>(op->getDialect()) ||
         isa<nn::ConstantOp, nn::BlockOp, nn::YieldOp, nn::QuantizerOp, nn::FakeQuantOp, nn::DequantizeWeightOp>(op))
       return;
-    LegalityQuery query = buildLegalityQuery(op);
-    Legality answer = target.legality(query);
+    FailureOr<LegalityQuery> query = buildLegalityQuery(op);
+    if (failed(query)) {
+      isLegal = false;
+      return;
+    }
+    Legality answer = target.legality(*query);
     if (answer.kind == Legality::Kind::Native)
       return;
     isLegal = false;
-    std::string operands = llvm::join(llvm::map_range(query.operands, describe), ", ");
+    std::string operands = llvm::join(llvm::map_range(query->operands, describe), ", ");
     InFlightDiagnostic diagnostic = op->emitError("node '")
                                     << nn::nodeName(op) << "': target '" << target.name << "' "
                                     << (answer.kind == Legality::Kind::Unsound ? "computes unsoundly " : "does not execute ")
-                                    << query.operation << "(" << operands << ") -> " << describe(query.result) << ": "
+                                    << query->operation << "(" << operands << ") -> " << describe(query->result) << ": "
                                     << answer.reason;
     if (!answer.rewrites.empty())
       diagnostic.attachNote() << "legalized by " << llvm::join(answer.rewrites, ", ")
                               << ", which did not apply here";
     if (!answer.evidence.empty())
       diagnostic.attachNote() << "evidence: " << answer.evidence;
-    if (std::string place = recipePlace(query, recipe); !place.empty())
+    if (std::string place = recipePlace(*query, recipe); !place.empty())
       diagnostic.attachNote() << "the recipe asks for " << place;
   });
   return success(isLegal);

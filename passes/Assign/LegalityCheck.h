@@ -9,7 +9,8 @@
 namespace nibble {
 
 /// The question whether `op` is legal with the quantizers that its operands and its first result have now.
-LegalityQuery buildLegalityQuery(mlir::Operation *op);
+/// Fails with a diagnostic where a quantizer cannot be read.
+llvm::FailureOr<LegalityQuery> buildLegalityQuery(mlir::Operation *op);
 
 /// Asks about every operator of the module. Fails with one diagnostic per operator that is not native: node,
 /// encodings, the target's reason with its evidence, the rewrites that would help, and the recipe's line.

@@ -5,7 +5,6 @@
 // nn.dequantize_weight. Activation ranges are fixed by now, as biases depend on them.
 //
 //===----------------------------------------------------------------------===//
-#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
@@ -112,12 +111,7 @@ private:
   }
 
   FailureOr<quant::Encoding> readOperand(Value value) {
-    nn::QuantizerOp quantizer;
-    Operation *op = nn::resolveThroughBlocks(value).getDefiningOp();
-    if (auto weight = dyn_cast_or_null<nn::DequantizeWeightOp>(op))
-      quantizer = nn::lookupQuantizer(op, weight.getQuantizerAttr());
-    else if (auto fakeQuant = dyn_cast_or_null<nn::FakeQuantOp>(op))
-      quantizer = nn::lookupQuantizer(op, fakeQuant.getQuantizerAttr());
+    nn::QuantizerOp quantizer = nn::quantizerOf(value);
     FailureOr<quant::Encoding> encoding = quantizer ? read(quantizer) : FailureOr<quant::Encoding>();
     if (succeeded(encoding) && encoding->isCalibrated())
       return encoding;
@@ -126,18 +120,14 @@ private:
   }
 
   static quant::WeightEncodingOptions makeOptions(const quant::Encoding &encoding, const WeightSettings &settings) {
-    using Granularity = quant::WeightEncodingOptions::Granularity;
     quant::WeightEncodingOptions options;
     options.storage = encoding.storage;
     options.symmetric = encoding.symmetric;
     options.quantMin = encoding.quantMin;
     options.quantMax = encoding.quantMax;
     options.searchScale = settings.scaleSearch.value_or("mse") == "mse";
-    options.granularity = encoding.kind == quant::EncodingKind::LPBQ ? Granularity::LPBQ
-                          : encoding.blockSize                       ? Granularity::Block
-                          : encoding.axis                            ? Granularity::Axis
-                                                                     : Granularity::Tensor;
-    if (options.granularity == Granularity::Axis)
+    options.granularity = encoding.granularity();
+    if (options.granularity == quant::Granularity::Axis)
       options.channelAxis = *encoding.axis;
     if (encoding.blockSize) {
       options.blockAxis = *encoding.axis;

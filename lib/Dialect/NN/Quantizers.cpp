@@ -1,4 +1,5 @@
 #include "lib/Dialect/NN/Quantizers.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Support/Error.h"
 
@@ -173,6 +174,15 @@ QuantizerOp lookupQuantizer(Operation *from, FlatSymbolRefAttr symbol) {
     if (scope->hasTrait<OpTrait::SymbolTable>())
       if (auto quantizer = dyn_cast_or_null<QuantizerOp>(SymbolTable::lookupSymbolIn(scope, symbol)))
         return quantizer;
+  return {};
+}
+
+QuantizerOp quantizerOf(Value value) {
+  Operation *op = resolveThroughBlocks(value).getDefiningOp();
+  if (auto rounded = dyn_cast_or_null<FakeQuantOp>(op))
+    return lookupQuantizer(op, rounded.getQuantizerAttr());
+  if (auto stored = dyn_cast_or_null<DequantizeWeightOp>(op))
+    return lookupQuantizer(op, stored.getQuantizerAttr());
   return {};
 }
 

@@ -25,6 +25,9 @@ llvm::Expected<QuantizerOp> createQuantizer(mlir::ModuleOp module, llvm::StringR
 
 /// The quantizer that `symbol` names, found from `from` outwards; null where there is none.
 QuantizerOp lookupQuantizer(mlir::Operation *from, mlir::FlatSymbolRefAttr symbol);
+/// The quantizer that `value` was rounded or stored with, also through the edges of blocks; null where there
+/// is none.
+QuantizerOp quantizerOf(mlir::Value value);
 
 } // namespace nibble::nn
 

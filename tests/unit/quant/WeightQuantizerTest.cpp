@@ -8,7 +8,6 @@
 
 using namespace nibble;
 using namespace nibble::quant;
-using Granularity = WeightEncodingOptions::Granularity;
 
 namespace {
 
