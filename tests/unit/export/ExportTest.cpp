@@ -178,6 +178,53 @@ TEST_F(ExportTest, EqualConstantsAreStoredOnce) {
   EXPECT_EQ(model.graph().initializer_size(), 1);
 }
 
+/// A product with the same integers as `count` weights, weight i read through the quantizer named `quantizers[i]`.
+std::string withStoredWeights(llvm::ArrayRef<const char *> quantizers) {
+  std::string text = R"mlir(
+  nn.quantizer @fine {storage = i8, symmetric, scales = dense<0.5> : tensor<f32>}
+  nn.quantizer @coarse {storage = i8, symmetric, scales = dense<2.0> : tensor<f32>}
+  func.func @main(%x: tensor<2x2xf32> {nn.name = "x"}) -> (tensor<2x2xf32> {nn.name = "y"}) {
+    %v0 = nn.relu %x : (tensor<2x2xf32>) -> tensor<2x2xf32> loc("relu"("v0"))
+)mlir";
+  for (auto [i, quantizer] : llvm::enumerate(quantizers)) {
+    std::string n = std::to_string(i), next = std::to_string(i + 1);
+    text += "    %s" + n + " = nn.constant(dense<[[1, 2], [3, 127]]> : tensor<2x2xi8>) : tensor<2x2xi8> loc(\"s" + n +
+            "\"(\"s" + n + "\"))\n    %w" + n + " = nn.dequantize_weight %s" + n + ", @" + quantizer +
+            " : (tensor<2x2xi8>) -> tensor<2x2xf32> loc(\"w" + n + "\"(\"w" + n + "\"))\n    %v" + next +
+            " = nn.matmul %v" + n + ", %w" + n + " : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32> loc(\"m" + n +
+            "\"(\"m" + n + "\"))\n";
+  }
+  return text + "    return %v" + std::to_string(quantizers.size()) + " : tensor<2x2xf32>\n  }";
+}
+
+/// Names of the stored tensors that DequantizeLinear nodes read, in order.
+std::vector<std::string> storedWeights(const onnx::ModelProto &model) {
+  std::vector<std::string> names;
+  for (const onnx::NodeProto &node : model.graph().node())
+    if (node.op_type() == "DequantizeLinear")
+      names.push_back(node.input(0));
+  return names;
+}
+
+TEST_F(ExportTest, OneStoredWeightIsNotReadThroughTwoEncodings) {
+  onnx::ModelProto model = exportChecked(withStoredWeights({"fine", "coarse"}));
+  std::vector<std::string> stored = storedWeights(model);
+  ASSERT_EQ(stored.size(), 2u);
+  EXPECT_NE(stored[0], stored[1]);
+  // Equal bytes under both names.
+  std::vector<std::string> bytes;
+  for (const onnx::TensorProto &tensor : model.graph().initializer())
+    if (llvm::is_contained(stored, tensor.name()))
+      bytes.push_back(tensor.raw_data());
+  EXPECT_EQ(bytes, std::vector<std::string>(2, std::string("\1\2\3\x7f")));
+}
+
+TEST_F(ExportTest, OneStoredWeightWithOneEncodingIsShared) {
+  std::vector<std::string> stored = storedWeights(exportChecked(withStoredWeights({"fine", "fine"})));
+  ASSERT_EQ(stored.size(), 2u);
+  EXPECT_EQ(stored[0], stored[1]);
+}
+
 TEST_F(ExportTest, DynamicShapesStayOpen) {
   onnx::ModelProto model = exportChecked(R"mlir(
     func.func @main(%x: tensor<?x4xf32> {nn.name = "x", nn.symbols = ["batch", ""]}) -> (tensor<?x4xf32> {nn.name = "y"}) {

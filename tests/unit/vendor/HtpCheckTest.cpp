@@ -6,39 +6,12 @@
 
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
-#include <cmath>
 #include <gtest/gtest.h>
 
 using namespace nibble;
 using vendor::BlockToCheck;
 
 namespace {
-
-std::unique_ptr<Target> snapdragon() {
-  auto loaded = Target::load("snapdragon-8gen2");
-  EXPECT_TRUE(bool(loaded)) << llvm::toString(loaded.takeError());
-  return loaded ? std::move(*loaded) : nullptr;
-}
-
-TEST(AllowedDeviations, AddUpAlongTheGraph) {
-  auto target = snapdragon();
-  ASSERT_TRUE(target);
-  auto allowed = vendor::allowedDeviations(*target, test::makeConvModel("Tanh"));
-  ASSERT_TRUE(bool(allowed)) << llvm::toString(allowed.takeError());
-  ASSERT_EQ(allowed->size(), 2u);
-  EncodingClass weight{ElementType::I8, true, EncodingClass::Granularity::Axis, 0, true};
-  ErrorBound conv = target->errorBound("conv", ElementType::U8, &weight), tanh = target->errorBound("tanh", ElementType::U8);
-  EXPECT_EQ((*allowed)[0].tensor, "y");
-  EXPECT_EQ((*allowed)[0].node, "conv_node");
-  EXPECT_EQ((*allowed)[0].allowed.maximum, conv.maximum);
-  EXPECT_EQ((*allowed)[1].tensor, "z");
-  EXPECT_EQ((*allowed)[1].operatorType, "Tanh");
-  EXPECT_EQ((*allowed)[1].allowed.maximum, conv.maximum + tanh.maximum);
-  EXPECT_DOUBLE_EQ((*allowed)[1].allowed.rootMeanSquare, std::hypot(conv.rootMeanSquare, tanh.rootMeanSquare));
-  auto garbage = vendor::allowedDeviations(*target, "not a model");
-  ASSERT_FALSE(bool(garbage));
-  EXPECT_EQ(llvm::toString(garbage.takeError()), "the block is not an ONNX model");
-}
 
 class HtpCheck : public ::testing::Test {
 protected:
@@ -48,8 +21,7 @@ protected:
       GTEST_SKIP() << "onnxruntime-qnn is not installed";
     settings.libraries = *libraries;
     settings.timeLimitSeconds = 300;
-    target = snapdragon();
-    ASSERT_TRUE(target);
+    target = llvm::cantFail(Target::load("snapdragon-8gen2"));
   }
   /// A block with one sample and ONNX Runtime's outputs as reference.
   BlockToCheck makeBlock(const std::string &model) {

@@ -62,7 +62,7 @@ static int pseudoRandom(int index, int modulus) {
   return static_cast<int>((static_cast<uint32_t>(index) * 2654435761u >> 8) % static_cast<uint32_t>(modulus));
 }
 
-std::string makeConvModel(const std::string &unaryOperator, bool misreadByHtp) {
+std::string makeConvModel(const std::string &unaryOperator, bool misreadByHtp, float unaryScale) {
   using onnx::TensorProto;
   constexpr int outputs = 8, inputs = 4;
   std::vector<int8_t> weight(outputs * inputs * 9);
@@ -103,7 +103,8 @@ std::string makeConvModel(const std::string &unaryOperator, bool misreadByHtp) {
   if (!unaryOperator.empty()) {
     builder.node("DequantizeLinear", "y_dq", {"y", "ys", "yz"}, "y_again");
     builder.node(unaryOperator, unaryOperator + "_node", {"y_again"}, "z_real");
-    builder.node("QuantizeLinear", "z_q", {"z_real", "ys", "yz"}, "z");
+    builder.constant<float>("zs", TensorProto::FLOAT, {}, {unaryScale});
+    builder.node("QuantizeLinear", "z_q", {"z_real", "zs", "yz"}, "z");
   }
   return builder.serialize();
 }

@@ -10,12 +10,13 @@ namespace nibble::test {
 
 /// A 3x3 convolution of uint8 [1,4,8,8] to uint8 [1,8,8,8], int8 weights per channel, int32 bias, in
 /// QDQ form with integer input "x" and output "y". `unaryOperator`, if not empty, is applied to the
-/// result by node "<operator>_node", with its own Q and DQ; the output is then "z". With
-/// `misreadByHtp` the weights have one scale and the bias one per channel: the same function, which
-/// the vendor's library accepts and computes wrongly.
-std::string makeConvModel(const std::string &unaryOperator = "", bool misreadByHtp = false);
-/// Input scale and zero point of makeConvModel.
+/// result by node "<operator>_node", with its own Q and DQ, and rounded to steps of `unaryScale`; the output is
+/// then "z". With `misreadByHtp` the weights have one scale and the bias one per channel: the same function,
+/// which the vendor's library accepts and computes wrongly.
 constexpr float convInputScale = 0.02f, convOutputScale = 0.05f;
+std::string makeConvModel(const std::string &unaryOperator = "", bool misreadByHtp = false,
+                          float unaryScale = convOutputScale);
+/// Zero points of makeConvModel.
 constexpr int convInputZeroPoint = 128, convOutputZeroPoint = 120;
 
 /// A deterministic input of makeConvModel.
