@@ -107,14 +107,18 @@ struct Grid {
   }
 };
 
+/// value / scale, cut to the integers [low, high] and rounded half to even.
+__attribute__((always_inline)) inline float roundToGrid(float value, float scale, float low, float high) {
+  float q = value / scale;
+  q = q < low ? low : q;
+  q = q > high ? high : q;
+  return (q + roundingConstant) - roundingConstant;
+}
+
 NIBBLE_VECTOR_CLONES
 void fakeQuantizeRun(const float *in, float *out, int64_t count, float scale, float low, float high) {
-  for (int64_t i = 0; i < count; ++i) {
-    float q = in[i] / scale;
-    q = q < low ? low : q;
-    q = q > high ? high : q;
-    out[i] = ((q + roundingConstant) - roundingConstant) * scale;
-  }
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = roundToGrid(in[i], scale, low, high) * scale;
 }
 
 NIBBLE_VECTOR_CLONES
@@ -122,22 +126,15 @@ void fakeQuantizeVector(const float *in, float *out, int64_t count, const float 
                         int32_t quantMin, int32_t quantMax) {
   for (int64_t i = 0; i < count; ++i) {
     float low = static_cast<float>(quantMin - zeroPoints[i]), high = static_cast<float>(quantMax - zeroPoints[i]);
-    float q = in[i] / scales[i];
-    q = q < low ? low : q;
-    q = q > high ? high : q;
-    out[i] = ((q + roundingConstant) - roundingConstant) * scales[i];
+    out[i] = roundToGrid(in[i], scales[i], low, high) * scales[i];
   }
 }
 
 /// Writes q - zero_point for a run of one scale.
 NIBBLE_VECTOR_CLONES
 void roundRun(const float *in, int32_t *out, int64_t count, float scale, float low, float high) {
-  for (int64_t i = 0; i < count; ++i) {
-    float q = in[i] / scale;
-    q = q < low ? low : q;
-    q = q > high ? high : q;
-    out[i] = static_cast<int32_t>((q + roundingConstant) - roundingConstant);
-  }
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = static_cast<int32_t>(roundToGrid(in[i], scale, low, high));
 }
 
 /// 32-bit storage: float32 cannot hold the quotient, so it is computed in double.
