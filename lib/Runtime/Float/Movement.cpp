@@ -202,27 +202,37 @@ llvm::Expected<Kernel> makeSlice(const NodeSpec &spec) {
   return kernel;
 }
 
+/// A tensor cut along an axis: each of its `outer` rows holds a run of bytes of every piece, in order.
+struct Pieces {
+  int64_t outer, rowBytes;
+  llvm::SmallVector<int64_t> bytes;
+
+  template <class Specs>
+  Pieces(const ValueSpec &whole, int64_t axis, const Specs &pieces) {
+    int64_t rank = whole.rank(), elementBytes = bitWidth(whole.type) / 8;
+    axis = normalizeAxis(axis, rank);
+    outer = dimensionProduct(whole.shape, 0, axis);
+    rowBytes = dimensionProduct(whole.shape, axis, rank) * elementBytes;
+    for (const ValueSpec &piece : pieces)
+      bytes.push_back(dimensionProduct(piece.shape, axis, rank) * elementBytes);
+  }
+};
+
 llvm::Expected<Kernel> makeConcat(const NodeSpec &spec) {
   if (llvm::Error error = refusePacked(spec))
     return std::move(error);
-  const Shape &out = spec.results[0].shape;
-  int64_t rank = static_cast<int64_t>(out.size());
-  int64_t axis = normalizeAxis(static_cast<int64_t>(llvm::cast<nn::ConcatOp>(spec.op).getAxis()), rank);
-  int64_t elementBytes = bitWidth(spec.results[0].type) / 8;
-  int64_t outer = dimensionProduct(out, 0, axis), rowBytes = dimensionProduct(out, axis, rank) * elementBytes;
-  llvm::SmallVector<int64_t> pieceBytes;
-  for (const OperandSpec &operand : spec.operands)
-    pieceBytes.push_back(dimensionProduct(operand.shape, axis, rank) * elementBytes);
+  Pieces pieces(spec.results[0], static_cast<int64_t>(llvm::cast<nn::ConcatOp>(spec.op).getAxis()), spec.operands);
   Kernel kernel;
   kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     char *out = static_cast<char *>(results[0].mutableRaw());
-    parallelRanges(outer, rowBytes ? (128 << 10) / rowBytes : outer, [&](int64_t begin, int64_t end) {
+    int64_t rowsPerTile = pieces.rowBytes ? (128 << 10) / pieces.rowBytes : pieces.outer;
+    parallelRanges(pieces.outer, rowsPerTile, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        char *to = out + row * rowBytes;
+        char *to = out + row * pieces.rowBytes;
         for (size_t i = 0; i < operands.size(); ++i) {
-          std::memcpy(to, static_cast<const char *>(operands[i].raw()) + row * pieceBytes[i],
-                      static_cast<size_t>(pieceBytes[i]));
-          to += pieceBytes[i];
+          std::memcpy(to, static_cast<const char *>(operands[i].raw()) + row * pieces.bytes[i],
+                      static_cast<size_t>(pieces.bytes[i]));
+          to += pieces.bytes[i];
         }
       }
     });
@@ -234,23 +244,16 @@ llvm::Expected<Kernel> makeConcat(const NodeSpec &spec) {
 llvm::Expected<Kernel> makeSplit(const NodeSpec &spec) {
   if (llvm::Error error = refusePacked(spec))
     return std::move(error);
-  const Shape &in = spec.operands[0].shape;
-  int64_t rank = static_cast<int64_t>(in.size());
-  int64_t axis = normalizeAxis(static_cast<int64_t>(llvm::cast<nn::SplitOp>(spec.op).getAxis()), rank);
-  int64_t elementBytes = bitWidth(spec.results[0].type) / 8;
-  int64_t outer = dimensionProduct(in, 0, axis), rowBytes = dimensionProduct(in, axis, rank) * elementBytes;
-  llvm::SmallVector<int64_t> pieceBytes;
-  for (const ValueSpec &result : spec.results)
-    pieceBytes.push_back(dimensionProduct(result.shape, axis, rank) * elementBytes);
+  Pieces pieces(spec.operands[0], static_cast<int64_t>(llvm::cast<nn::SplitOp>(spec.op).getAxis()), spec.results);
   Kernel kernel;
   kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     const char *in = static_cast<const char *>(operands[0].raw());
-    for (int64_t row = 0; row < outer; ++row) {
-      const char *from = in + row * rowBytes;
+    for (int64_t row = 0; row < pieces.outer; ++row) {
+      const char *from = in + row * pieces.rowBytes;
       for (size_t i = 0; i < results.size(); ++i) {
-        std::memcpy(static_cast<char *>(results[i].mutableRaw()) + row * pieceBytes[i], from,
-                    static_cast<size_t>(pieceBytes[i]));
-        from += pieceBytes[i];
+        std::memcpy(static_cast<char *>(results[i].mutableRaw()) + row * pieces.bytes[i], from,
+                    static_cast<size_t>(pieces.bytes[i]));
+        from += pieces.bytes[i];
       }
     }
     return llvm::Error::success();
