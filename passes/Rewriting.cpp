@@ -77,14 +77,12 @@ std::optional<double> matchSplat(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   if (type.getNumElements() == 0 || type.getNumElements() > maximumCount)
     return std::nullopt;
-  llvm::Expected<Tensor> tensor = nn::readConstant(value);
-  if (!tensor) {
-    llvm::consumeError(tensor.takeError());
+  Tensor tensor = nn::tryReadConstant(value);
+  if (!tensor)
     return std::nullopt;
-  }
-  double first = tensor->valueAsDouble(0);
-  for (int64_t i = 1; i < tensor->elementCount(); ++i)
-    if (tensor->valueAsDouble(i) != first)
+  double first = tensor.valueAsDouble(0);
+  for (int64_t i = 1; i < tensor.elementCount(); ++i)
+    if (tensor.valueAsDouble(i) != first)
       return std::nullopt;
   return first;
 }

@@ -18,13 +18,11 @@ namespace {
 
 /// Whether all elements of a constant are finite.
 bool isFiniteConstant(Value value) {
-  llvm::Expected<Tensor> tensor = nn::readConstant(value);
-  if (!tensor) {
-    llvm::consumeError(tensor.takeError());
+  Tensor tensor = nn::tryReadConstant(value);
+  if (!tensor)
     return false;
-  }
-  for (int64_t i = 0; i < tensor->elementCount(); ++i)
-    if (!std::isfinite(tensor->valueAsDouble(i)))
+  for (int64_t i = 0; i < tensor.elementCount(); ++i)
+    if (!std::isfinite(tensor.valueAsDouble(i)))
       return false;
   return true;
 }

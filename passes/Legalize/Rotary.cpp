@@ -9,24 +9,19 @@ using namespace mlir;
 namespace nibble {
 
 llvm::FailureOr<RotaryTables> makeRotaryTables(Value cosCache, Value sinCache, bool isInterleaved) {
-  llvm::Expected<Tensor> cosine = nn::readConstant(cosCache), sine = nn::readConstant(sinCache);
-  bool isRead = static_cast<bool>(cosine) && static_cast<bool>(sine);
-  if (!cosine)
-    llvm::consumeError(cosine.takeError());
-  if (!sine)
-    llvm::consumeError(sine.takeError());
-  if (!isRead || !*cosine || !*sine || cosine->elementType() != ElementType::F32 ||
-      sine->elementType() != ElementType::F32 || cosine->rank() != 2 || cosine->shape() != sine->shape())
+  Tensor cosine = nn::tryReadConstant(cosCache), sine = nn::tryReadConstant(sinCache);
+  if (!cosine || !sine || cosine.elementType() != ElementType::F32 || sine.elementType() != ElementType::F32 ||
+      cosine.rank() != 2 || cosine.shape() != sine.shape())
     return failure();
-  int64_t positions = cosine->shape()[0], half = cosine->shape()[1];
+  int64_t positions = cosine.shape()[0], half = cosine.shape()[1];
   RotaryTables tables{Tensor::allocate(ElementType::F32, {positions, 2 * half}),
                       Tensor::allocate(ElementType::F32, {positions, 2 * half}), 2 * half, isInterleaved};
   float *cosineOut = tables.cosine.mutableData<float>(), *sineOut = tables.sine.mutableData<float>();
   for (int64_t row = 0; row < positions; ++row)
     for (int64_t i = 0; i < half; ++i) {
       int64_t first = row * 2 * half + (isInterleaved ? 2 * i : i), second = first + (isInterleaved ? 1 : half);
-      cosineOut[first] = cosineOut[second] = cosine->data<float>()[row * half + i];
-      sineOut[second] = sine->data<float>()[row * half + i];
+      cosineOut[first] = cosineOut[second] = cosine.data<float>()[row * half + i];
+      sineOut[second] = sine.data<float>()[row * half + i];
       sineOut[first] = -sineOut[second];
     }
   return tables;

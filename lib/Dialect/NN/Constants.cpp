@@ -107,31 +107,27 @@ llvm::Expected<Tensor> readConstant(Value value) {
   return readConstant(constant.getValue(), cast<RankedTensorType>(constant.getType()));
 }
 
+Tensor tryReadConstant(Value value) {
+  llvm::Expected<Tensor> tensor = readConstant(value);
+  if (tensor)
+    return *tensor;
+  llvm::consumeError(tensor.takeError());
+  return {};
+}
+
 std::optional<SmallVector<int64_t>> readConstantIntegers(Value value) {
   if (!value || !isa<IntegerType>(getElementTypeOrSelf(value.getType())))
     return std::nullopt;
-  llvm::Expected<Tensor> tensor = readConstant(value);
-  if (!tensor) {
-    llvm::consumeError(tensor.takeError());
-    return std::nullopt;
-  }
-  if (!*tensor)
-    return std::nullopt;
-  return tensor->valuesAsInt64();
+  Tensor tensor = tryReadConstant(value);
+  return tensor ? std::optional(tensor.valuesAsInt64()) : std::nullopt;
 }
 
 std::optional<double> readConstantScalar(Value value) {
   auto type = value ? dyn_cast<RankedTensorType>(value.getType()) : nullptr;
   if (!type || !isa<FloatType>(type.getElementType()) || !type.hasStaticShape() || type.getNumElements() != 1)
     return std::nullopt;
-  llvm::Expected<Tensor> tensor = readConstant(value);
-  if (!tensor) {
-    llvm::consumeError(tensor.takeError());
-    return std::nullopt;
-  }
-  if (!*tensor)
-    return std::nullopt;
-  return tensor->valueAsDouble(0);
+  Tensor tensor = tryReadConstant(value);
+  return tensor ? std::optional(tensor.valueAsDouble(0)) : std::nullopt;
 }
 
 llvm::Expected<Attribute> makeConstantAttribute(MLIRContext *context, const Tensor &tensor) {

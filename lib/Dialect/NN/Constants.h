@@ -22,6 +22,8 @@ llvm::Expected<Tensor> readConstant(mlir::Attribute value, mlir::RankedTensorTyp
 
 /// The tensor behind `value` where it is defined by nn.constant; an empty tensor where it is not.
 llvm::Expected<Tensor> readConstant(mlir::Value value);
+/// The same, and empty where the bytes cannot be read too: for rewrites and rules that then do not apply.
+Tensor tryReadConstant(mlir::Value value);
 
 /// The integers of `value` where it is an nn.constant of integer or boolean type.
 std::optional<llvm::SmallVector<int64_t>> readConstantIntegers(mlir::Value value);
