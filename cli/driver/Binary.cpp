@@ -39,15 +39,6 @@ private:
 
 } // namespace
 
-static llvm::Expected<Tensor> toIntegers(const onnx_export::IntegerIO &io, const Tensor &real) {
-  quant::Encoding encoding;
-  encoding.storage = io.storage;
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(io.storage);
-  encoding.scales = {io.scale};
-  encoding.zeroPoints = {static_cast<int32_t>(io.zeroPoint)};
-  return quant::quantize(real, encoding);
-}
-
 /// A block with the integers that the reference computed on its edges.
 static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, ModuleOp module, const Target &target,
                                                              const EdgeRecorder &edges) {
@@ -71,7 +62,8 @@ static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, 
       std::string name = nn::tensorName(value);
       Tensor tensor = edges.find(value);
       if (const onnx_export::IntegerIO *entry = integers.lookup(name)) {
-        llvm::Expected<Tensor> stored = toIntegers(*entry, tensor);
+        llvm::Expected<Tensor> stored =
+            quant::quantize(tensor, quant::makeTensorEncoding(entry->storage, entry->scale, entry->zeroPoint));
         if (!stored)
           return stored.takeError();
         tensor = *stored;

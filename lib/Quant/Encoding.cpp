@@ -233,11 +233,23 @@ float makeScale(double scale) {
   return static_cast<float>(std::clamp(scale, static_cast<double>(FLT_MIN), static_cast<double>(FLT_MAX)));
 }
 
-Encoding makeTensorEncoding(ElementType storage, bool symmetric, float min, float max) {
+Encoding makeUncalibrated(ElementType storage, bool symmetric) {
   Encoding encoding;
   encoding.storage = storage;
   encoding.symmetric = symmetric;
   std::tie(encoding.quantMin, encoding.quantMax) = integerRange(storage);
+  return encoding;
+}
+
+Encoding makeTensorEncoding(ElementType storage, float scale, int64_t zeroPoint) {
+  Encoding encoding = makeUncalibrated(storage, /*symmetric=*/false);
+  encoding.scales = {scale};
+  encoding.zeroPoints = {static_cast<int32_t>(zeroPoint)};
+  return encoding;
+}
+
+Encoding makeTensorEncoding(ElementType storage, bool symmetric, float min, float max) {
+  Encoding encoding = makeUncalibrated(storage, symmetric);
   double low = std::min(0.0, static_cast<double>(min)), high = std::max(0.0, static_cast<double>(max));
   if (low == high)
     high = 1;

@@ -49,6 +49,11 @@ std::pair<int64_t, int64_t> integerRange(ElementType storage);
 /// `scale` as float, moved into the positive normal numbers.
 float makeScale(double scale);
 
+/// An encoding of all integers of `storage` that has no scales yet.
+Encoding makeUncalibrated(ElementType storage, bool symmetric);
+/// One scale and zero point for a tensor, with all integers of `storage`.
+Encoding makeTensorEncoding(ElementType storage, float scale, int64_t zeroPoint);
+
 /// An encoding whose grid covers [min, max], widened to contain 0, to within half a step at each end.
 /// Symmetric: zero point 0 for signed storage and the middle for unsigned. The scale is never 0,
 /// denormal or infinite; the range [0, 0] is taken as [0, 1].

@@ -28,14 +28,6 @@ namespace {
 
 using Granularity = WeightSettings::Granularity;
 
-quant::Encoding makeUncalibrated(ElementType storage, bool symmetric) {
-  quant::Encoding encoding;
-  encoding.storage = storage;
-  encoding.symmetric = symmetric;
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(storage);
-  return encoding;
-}
-
 class Assigner {
 public:
   Assigner(ModuleOp module, const Recipe &recipe, const Target &target, ResolvedQuantizers quantizers)
@@ -108,7 +100,7 @@ private:
     }
     ElementType storage = bits == 8 ? target.unsignedActivations ? ElementType::U8 : ElementType::I8
                                     : target.unsignedActivations ? ElementType::U16 : ElementType::I16;
-    return write(use.quantizer, makeUncalibrated(storage, symmetric || (bits == 16 && target.symmetricInt16)));
+    return write(use.quantizer, quant::makeUncalibrated(storage, symmetric || (bits == 16 && target.symmetricInt16)));
   }
 
   /// Bits of the values that an operator computes; 0 where they are float.
@@ -151,7 +143,7 @@ private:
     ElementType storage = bits == 4   ? symmetric ? ElementType::I4 : ElementType::U4
                           : bits == 8 ? symmetric ? ElementType::I8 : ElementType::U8
                                       : symmetric ? ElementType::I16 : ElementType::U16;
-    quant::Encoding encoding = makeUncalibrated(storage, symmetric);
+    quant::Encoding encoding = quant::makeUncalibrated(storage, symmetric);
     Granularity granularity = weights.granularity.value_or(Granularity::Channel);
     bool isBlocked = granularity == Granularity::Group || granularity == Granularity::LPBQ;
     if (isBlocked && !role.inputAxis)
@@ -198,7 +190,7 @@ private:
       diagnostic.attachNote() << "give the node 'granularity: channel', or export the model with the bias as an addition";
       return diagnostic;
     }
-    quant::Encoding encoding = makeUncalibrated(ElementType::I32, /*symmetric=*/true);
+    quant::Encoding encoding = quant::makeUncalibrated(ElementType::I32, /*symmetric=*/true);
     if (weight->quantizer.getAxis())
       encoding.axis = 0;
     return write(use.quantizer, encoding);
@@ -214,7 +206,8 @@ private:
     Value &converted = conversions[key];
     if (!converted) {
       std::string tensor = nn::tensorName(operand.get()), name = tensor + "/" + nibble::name(storage).str();
-      llvm::Expected<nn::QuantizerOp> quantizer = nn::createQuantizer(module, name, makeUncalibrated(storage, symmetric));
+      llvm::Expected<nn::QuantizerOp> quantizer =
+          nn::createQuantizer(module, name, quant::makeUncalibrated(storage, symmetric));
       if (!quantizer)
         return operand.getOwner()->emitError(llvm::toString(quantizer.takeError()));
       quantizer->setRole(StringRef("activation"));

@@ -200,12 +200,8 @@ static llvm::Expected<quant::Encoding> edgeEncoding(Value scales, Value zeroPoin
   std::optional<SmallVector<int64_t>> zeros = nn::readConstantIntegers(zeroPoints);
   if (!scale || !zeros || zeros->size() != 1)
     return makeError(ErrorKind::Internal, "an integer edge read back has no constant scale");
-  quant::Encoding encoding;
-  encoding.storage = *nn::toElementType(getElementTypeOrSelf(zeroPoints));
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(encoding.storage);
-  encoding.scales = {static_cast<float>(*scale)};
-  encoding.zeroPoints = {static_cast<int32_t>(zeros->front())};
-  return encoding;
+  return quant::makeTensorEncoding(*nn::toElementType(getElementTypeOrSelf(zeroPoints)), static_cast<float>(*scale),
+                                   zeros->front());
 }
 
 /// Float inputs as the file takes them.

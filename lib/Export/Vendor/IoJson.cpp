@@ -209,13 +209,7 @@ llvm::Expected<IoDescription> readIo(llvm::StringRef path) {
 }
 
 static quant::Encoding encodingOf(const IoTensor &io) {
-  quant::Encoding encoding;
-  encoding.storage = io.type;
-  encoding.symmetric = false;
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(io.type);
-  encoding.scales = {*io.scale};
-  encoding.zeroPoints = {static_cast<int32_t>(io.zeroPoint)};
-  return encoding;
+  return quant::makeTensorEncoding(io.type, *io.scale, io.zeroPoint);
 }
 
 llvm::Expected<Tensor> toStored(const IoTensor &io, const Tensor &real) {

@@ -102,12 +102,10 @@ std::vector<int32_t> unpackZeroPoints(const Tensor &packed, int64_t bits, int64_
 /// The encoding of a MatMulNBits weight; nullopt after recording an error.
 std::optional<quant::Encoding> readBlockEncoding(NodeBuilder &b, int64_t rows, int64_t blocks) {
   int64_t bits = b.integer("bits", 4);
-  quant::Encoding encoding;
-  encoding.storage = bits == 4 ? ElementType::U4 : ElementType::U8;
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(encoding.storage);
+  quant::Encoding encoding =
+      quant::makeUncalibrated(bits == 4 ? ElementType::U4 : ElementType::U8, /*symmetric=*/!b.operand(3));
   encoding.axis = 1;
   encoding.blockSize = b.integer("block_size", 0);
-  encoding.symmetric = !b.operand(3);
   llvm::Expected<Tensor> scales = nn::readConstant(b.operand(2));
   if (!scales) {
     b.fail(scales.takeError());
@@ -221,10 +219,8 @@ void gatherBlockQuantized(NodeBuilder &b) {
     return b.fail(scaleTensor.takeError());
   if (scaleTensor->elementType() != ElementType::F32)
     return b.unsupported("scales must be float32, but are " + name(scaleTensor->elementType()));
-  quant::Encoding encoding;
-  encoding.storage = storage;
-  std::tie(encoding.quantMin, encoding.quantMax) = quant::integerRange(storage);
-  encoding.symmetric = !zeroPoints && storage != ElementType::U4;
+  quant::Encoding encoding =
+      quant::makeUncalibrated(storage, /*symmetric=*/!zeroPoints && storage != ElementType::U4);
   encoding.axis = 1;
   encoding.blockSize = blockSize;
   llvm::append_range(encoding.scales, scaleTensor->values<float>());
