@@ -1,9 +1,9 @@
 //===- Doctor.cpp - nibble doctor ------------------------------------------===//
 #include "cli/nibble/Commands.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/Parallel.h"
-#include "lib/Target/Target.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"

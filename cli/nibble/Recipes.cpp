@@ -1,6 +1,7 @@
 //===- Recipes.cpp - nibble recipes ----------------------------------------===//
 #include "cli/nibble/Commands.h"
 #include "lib/Recipe/Recipe.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 
 #include "llvm/Support/Format.h"
@@ -10,6 +11,9 @@
 namespace nibble::cli {
 
 static llvm::Error listRecipes() {
+  // Without any recipe something is wrong with the installation, which this error explains.
+  if (llvm::Expected<std::string> folder = findConfigFolder(); !folder)
+    return folder.takeError();
   std::vector<std::string> names = Recipe::listNames();
   size_t width = 0;
   for (const std::string &name : names)

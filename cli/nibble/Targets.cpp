@@ -1,6 +1,6 @@
 //===- Targets.cpp - nibble targets ----------------------------------------===//
 #include "cli/nibble/Commands.h"
-#include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 #include "lib/Target/Target.h"
 

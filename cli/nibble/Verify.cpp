@@ -2,8 +2,8 @@
 #include "cli/nibble/Commands.h"
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Report/Verify.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/MappedFile.h"
-#include "lib/Target/Target.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/Path.h"

@@ -1,19 +1,17 @@
 #include "lib/Recipe/Recipe.h"
 #include "lib/Quant/RangeEstimator.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"
 #include "lib/Support/Yaml.h"
-#include "lib/Target/Target.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
-namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
 namespace nibble {
@@ -369,22 +367,7 @@ llvm::Expected<Recipe> Recipe::parse(llvm::StringRef text, llvm::StringRef fileN
   return Reader(*file).read(0);
 }
 
-std::vector<std::string> Recipe::listNames() {
-  llvm::Expected<std::string> folder = findConfigFolder();
-  if (!folder) {
-    llvm::consumeError(folder.takeError());
-    return {};
-  }
-  llvm::SmallString<128> recipes(*folder);
-  path::append(recipes, "recipes");
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(recipes, error), end; !error && it != end; it.increment(error))
-    if (path::extension(it->path()) == ".yaml")
-      names.push_back(path::stem(it->path()).str());
-  llvm::sort(names);
-  return names;
-}
+std::vector<std::string> Recipe::listNames() { return listConfigs("recipes"); }
 
 std::string Recipe::toYAML() const {
   std::string text;

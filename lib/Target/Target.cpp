@@ -1,15 +1,14 @@
 #include "lib/Target/Target.h"
+#include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"
 #include "lib/Target/Rules.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include <cstdlib>
 
-namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
 namespace nibble {
@@ -44,38 +43,11 @@ static std::string join(llvm::StringRef folder, const llvm::Twine &a, const llvm
   return std::string(result);
 }
 
-llvm::Expected<std::string> findConfigFolder() {
-  if (const char *folder = std::getenv("NIBBLE_CONFIG_DIR"); folder && *folder) {
-    if (!fs::is_directory(folder))
-      return makeError(ErrorKind::IO, llvm::Twine("NIBBLE_CONFIG_DIR: '") + folder + "' is not a folder");
-    return std::string(folder);
-  }
-  std::string program = fs::getMainExecutable(nullptr, nullptr);
-  std::string installed = join(path::parent_path(path::parent_path(program)), "share/nibble", "configs");
-  if (fs::is_directory(installed))
-    return installed;
-  return makeError(ErrorKind::IO, "found no folder of configurations",
-                   {"looked at '" + installed + "'", "NIBBLE_CONFIG_DIR names another one"});
-}
-
 EncodingClass EncodingClass::of(const quant::Encoding &encoding) {
   return {encoding.storage, encoding.symmetric, encoding.granularity(), encoding.blockSize.value_or(0), false};
 }
 
-std::vector<std::string> Target::listNames() {
-  llvm::Expected<std::string> configs = findConfigFolder();
-  if (!configs) {
-    llvm::consumeError(configs.takeError());
-    return {};
-  }
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(join(*configs, "targets"), error), end; !error && it != end; it.increment(error))
-    if (path::extension(it->path()) == ".yaml")
-      names.push_back(path::stem(it->path()).str());
-  llvm::sort(names);
-  return names;
-}
+std::vector<std::string> Target::listNames() { return listConfigs("targets"); }
 
 static llvm::Error expectSchema(const YamlFile &file, llvm::StringRef wanted) {
   llvm::Expected<YAML::Node> node = file.require(file.root(), "schema");

@@ -81,10 +81,6 @@ public:
                                 const EncodingClass *weight = nullptr) const = 0;
 };
 
-/// The folder of configs: NIBBLE_CONFIG_DIR, else ../share/nibble/configs beside the program's folder,
-/// else the source tree that the program was built from. Errors: IO where none exists.
-llvm::Expected<std::string> findConfigFolder();
-
 } // namespace nibble
 
 #endif
