@@ -56,7 +56,7 @@ class FloatProgram : public Program {
 public:
   explicit FloatProgram(ExecutionObserver *observer) : observer(observer) {}
 
-  llvm::Error addInput(Value value, Operation *owner) {
+  llvm::Error addInput(Value value) {
     auto type = dyn_cast<RankedTensorType>(value.getType());
     std::optional<ElementType> elementType = type ? nn::toElementType(type.getElementType()) : std::nullopt;
     if (!elementType || !type.hasStaticShape()) {
@@ -397,31 +397,28 @@ private:
 
 } // namespace
 
-llvm::Expected<std::unique_ptr<Program>> Program::create(func::FuncOp function, ExecutionObserver *observer) {
-  if (function.isExternal() || !function.getBody().hasOneBlock())
-    return makeError(ErrorKind::Unsupported, "function '" + function.getName() + "' has no single block to run");
+static llvm::Expected<std::unique_ptr<Program>> createProgram(Block &body, Operation *symbolScope,
+                                                              ExecutionObserver *observer) {
   auto program = std::make_unique<FloatProgram>(observer);
-  for (BlockArgument argument : function.getArguments())
-    if (llvm::Error error = program->addInput(argument, function))
+  for (BlockArgument argument : body.getArguments())
+    if (llvm::Error error = program->addInput(argument))
       return std::move(error);
-  llvm::Expected<llvm::SmallVector<ValueId>> outputs = program->addBlock(function.getBody().front(), function);
+  llvm::Expected<llvm::SmallVector<ValueId>> outputs = program->addBlock(body, symbolScope);
   if (!outputs)
     return outputs.takeError();
   program->finish(std::move(*outputs));
   return program;
 }
 
+llvm::Expected<std::unique_ptr<Program>> Program::create(func::FuncOp function, ExecutionObserver *observer) {
+  if (function.isExternal() || !function.getBody().hasOneBlock())
+    return makeError(ErrorKind::Unsupported, "function '" + function.getName() + "' has no single block to run");
+  return createProgram(function.getBody().front(), function, observer);
+}
+
 llvm::Expected<std::unique_ptr<Program>> Program::create(nn::BlockOp block, Operation *symbolScope,
                                                          ExecutionObserver *observer) {
-  auto program = std::make_unique<FloatProgram>(observer);
-  for (auto [argument, input] : llvm::zip_equal(block.getBody().getArguments(), block.getInputs()))
-    if (llvm::Error error = program->addInput(argument, block))
-      return std::move(error);
-  llvm::Expected<llvm::SmallVector<ValueId>> outputs = program->addBlock(block.getBody().front(), symbolScope);
-  if (!outputs)
-    return outputs.takeError();
-  program->finish(std::move(*outputs));
-  return program;
+  return createProgram(block.getBody().front(), symbolScope, observer);
 }
 
 } // namespace nibble::runtime
