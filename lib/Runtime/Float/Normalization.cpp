@@ -27,6 +27,17 @@ NIBBLE_INLINE inline Moments momentsOf(const float *values, int64_t count, float
 /// Rows of about this many elements in all make one tile.
 constexpr int64_t normalizationTile = 16384;
 
+/// Calls body(row) for every row of `size` elements. `body` is as the one of simd().
+template <class Body>
+void forEachRow(int64_t rows, int64_t size, Body body) {
+  parallelRanges(rows, normalizationTile / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {
+    simd([=]() NIBBLE_INLINE {
+      for (int64_t row = begin; row < end; ++row)
+        body(row);
+    });
+  });
+}
+
 llvm::Expected<Kernel> makeLayerNormalization(const NodeSpec &spec) {
   if (llvm::Error error = requireFloat(spec))
     return std::move(error);
@@ -44,23 +55,19 @@ llvm::Expected<Kernel> makeLayerNormalization(const NodeSpec &spec) {
     const float *x = operands[0].data<float>(), *scale = operands[1].data<float>();
     const float *bias = hasBias ? operands[2].data<float>() : nullptr;
     float *y = results[0].mutableData<float>();
-    parallelRanges(rows, normalizationTile / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {
-      simd([=]() NIBBLE_INLINE {
-        for (int64_t row = begin; row < end; ++row) {
-          const float *in = x + row * size;
-          float *out = y + row * size;
-          Moments m = momentsOf(in, size, epsilon);
-          if (bias) {
-            NIBBLE_INDEPENDENT
-            for (int64_t i = 0; i < size; ++i)
-              out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i] + bias[i];
-          } else {
-            NIBBLE_INDEPENDENT
-            for (int64_t i = 0; i < size; ++i)
-              out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i];
-          }
-        }
-      });
+    forEachRow(rows, size, [=](int64_t row) NIBBLE_INLINE {
+      const float *in = x + row * size;
+      float *out = y + row * size;
+      Moments m = momentsOf(in, size, epsilon);
+      if (bias) {
+        NIBBLE_INDEPENDENT
+        for (int64_t i = 0; i < size; ++i)
+          out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i] + bias[i];
+      } else {
+        NIBBLE_INDEPENDENT
+        for (int64_t i = 0; i < size; ++i)
+          out[i] = (in[i] - m.mean) * m.inverseDeviation * scale[i];
+      }
     });
     return llvm::Error::success();
   };
@@ -82,19 +89,15 @@ llvm::Expected<Kernel> makeRMSNormalization(const NodeSpec &spec) {
   kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     const float *x = operands[0].data<float>(), *scale = operands[1].data<float>();
     float *y = results[0].mutableData<float>();
-    parallelRanges(rows, normalizationTile / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {
-      simd([=]() NIBBLE_INLINE {
-        for (int64_t row = begin; row < end; ++row) {
-          const float *in = x + row * size;
-          float *out = y + row * size;
-          double meanSquare = sumOf(in, size, [](float v) NIBBLE_INLINE { return v * v; }) /
-                              static_cast<double>(std::max<int64_t>(size, 1));
-          float factor = static_cast<float>(1.0 / std::sqrt(meanSquare + static_cast<double>(epsilon)));
-          NIBBLE_INDEPENDENT
-          for (int64_t i = 0; i < size; ++i)
-            out[i] = in[i] * factor * scale[i];
-        }
-      });
+    forEachRow(rows, size, [=](int64_t row) NIBBLE_INLINE {
+      const float *in = x + row * size;
+      float *out = y + row * size;
+      double meanSquare = sumOf(in, size, [](float v) NIBBLE_INLINE { return v * v; }) /
+                          static_cast<double>(std::max<int64_t>(size, 1));
+      float factor = static_cast<float>(1.0 / std::sqrt(meanSquare + static_cast<double>(epsilon)));
+      NIBBLE_INDEPENDENT
+      for (int64_t i = 0; i < size; ++i)
+        out[i] = in[i] * factor * scale[i];
     });
     return llvm::Error::success();
   };
@@ -118,21 +121,17 @@ llvm::Expected<Kernel> makeGroups(const NodeSpec &spec, int64_t groups, float ep
     const float *x = operands[0].data<float>(), *scale = operands[1].data<float>(), *bias = operands[2].data<float>();
     float *y = results[0].mutableData<float>();
     int64_t size = perGroup * plane;
-    parallelRanges(count, normalizationTile / std::max<int64_t>(size, 1), [&](int64_t begin, int64_t end) {
-      simd([=]() NIBBLE_INLINE {
-        for (int64_t group = begin; group < end; ++group) {
-          Moments m = momentsOf(x + group * size, size, epsilon);
-          for (int64_t c = 0; c < perGroup; ++c) {
-            int64_t channel = group % groups * perGroup + c;
-            float factor = m.inverseDeviation * scale[channel], shift = bias[channel] - m.mean * factor;
-            const float *in = x + group * size + c * plane;
-            float *out = y + group * size + c * plane;
-            NIBBLE_INDEPENDENT
-            for (int64_t i = 0; i < plane; ++i)
-              out[i] = in[i] * factor + shift;
-          }
-        }
-      });
+    forEachRow(count, size, [=](int64_t group) NIBBLE_INLINE {
+      Moments m = momentsOf(x + group * size, size, epsilon);
+      for (int64_t c = 0; c < perGroup; ++c) {
+        int64_t channel = group % groups * perGroup + c;
+        float factor = m.inverseDeviation * scale[channel], shift = bias[channel] - m.mean * factor;
+        const float *in = x + group * size + c * plane;
+        float *out = y + group * size + c * plane;
+        NIBBLE_INDEPENDENT
+        for (int64_t i = 0; i < plane; ++i)
+          out[i] = in[i] * factor + shift;
+      }
     });
     return llvm::Error::success();
   };
@@ -160,19 +159,14 @@ llvm::Expected<Kernel> makeBatchNormalization(const NodeSpec &spec) {
     float *y = results[0].mutableData<float>();
     const float *scale = operands[1].data<float>(), *bias = operands[2].data<float>();
     const float *mean = operands[3].data<float>(), *variance = operands[4].data<float>();
-    parallelRanges(in.empty() ? 0 : in[0] * channels, normalizationTile / std::max<int64_t>(plane, 1),
-                   [&](int64_t begin, int64_t end) {
-                     simd([=]() NIBBLE_INLINE {
-                       for (int64_t row = begin; row < end; ++row) {
-                         int64_t c = row % channels;
-                         float factor = scale[c] / std::sqrt(variance[c] + epsilon);
-                         float shift = bias[c] - mean[c] * factor;
-                         NIBBLE_INDEPENDENT
-                         for (int64_t i = row * plane; i < (row + 1) * plane; ++i)
-                           y[i] = x[i] * factor + shift;
-                       }
-                     });
-                   });
+    forEachRow(in.empty() ? 0 : in[0] * channels, plane, [=](int64_t row) NIBBLE_INLINE {
+      int64_t c = row % channels;
+      float factor = scale[c] / std::sqrt(variance[c] + epsilon);
+      float shift = bias[c] - mean[c] * factor;
+      NIBBLE_INDEPENDENT
+      for (int64_t i = row * plane; i < (row + 1) * plane; ++i)
+        y[i] = x[i] * factor + shift;
+    });
     return llvm::Error::success();
   };
   return kernel;
