@@ -236,8 +236,11 @@ void TensorObserver::addChannels(const Tensor &sample) {
   // A tensor whose axis changes between samples has no channels to speak of.
   if (sums.empty())
     sums.assign(static_cast<size_t>(channels), 0.0);
-  else if (static_cast<int64_t>(sums.size()) != channels)
+  else if (static_cast<int64_t>(sums.size()) != channels) {
+    sums.clear();
+    statistics.channelAxis = -1;
     return;
+  }
   int64_t outer = elementCount(sample.shape().take_front(axis)), inner = elementCount(sample.shape().drop_front(axis + 1));
   const float *data = sample.data<float>();
   if (inner == 1) {

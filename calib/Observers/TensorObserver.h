@@ -14,7 +14,8 @@ inline constexpr int64_t histogramBins = 2048;
 /// order of samples too.
 class TensorObserver {
 public:
-  /// Collects sums of squares per index of `axis`, unless that axis is longer than 65536.
+  /// Collects sums of squares per index of `axis`, unless that axis is longer than 65536 or its length differs
+  /// between samples.
   void collectChannels(int64_t axis) { statistics.channelAxis = axis; }
 
   struct Outcome {

@@ -17,7 +17,7 @@ struct TensorStatistics {
   /// Infinities seen, for example in additive attention masks. They count as elements and as nothing else.
   int64_t infiniteCount = 0;
   float min = 0, max = 0;
-  /// Exponential moving averages of the per-sample minimum and maximum (momentum 0.9, in sample order).
+  /// Exponential moving averages of the per-sample minimum and maximum (momentum 0.9, in the order of runs).
   float movingMin = 0, movingMax = 0;
   double sum = 0, sumOfSquares = 0;
   /// Counts of finite values in `histogram.size()` equal bins over [histogramMin, histogramMax]. The
@@ -30,7 +30,7 @@ struct TensorStatistics {
   /// Per index of axis `channelAxis` where that axis has at most 65536 entries: sum of squares over
   /// all other indices (the "imatrix" of weight algorithms). The axis is the one that weights are
   /// multiplied along: 1 of a convolution's input, the last of a matrix product's left operand (the
-  /// first where it is transposed). Empty where no such operation reads the tensor.
+  /// first where it is transposed). Empty where no such operation reads the tensor, or the axis had several lengths.
   std::vector<double> channelSumOfSquares;
   int64_t channelAxis = -1;
 };

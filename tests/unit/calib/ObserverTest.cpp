@@ -153,6 +153,15 @@ TEST(TensorObserver, ChannelSums) {
   }
 }
 
+TEST(TensorObserver, AnAxisOfSeveralLengthsHasNoChannels) {
+  Tensor first = randomTensor({2, 8}, 1), second = randomTensor({2, 6}, 2);
+  quant::TensorStatistics s = observe({first, second, first}, 1);
+  EXPECT_TRUE(s.channelSumOfSquares.empty());
+  EXPECT_EQ(s.channelAxis, -1);
+  EXPECT_EQ(s.elementCount, 44);
+  EXPECT_EQ(observe({first, second}, 0).channelSumOfSquares.size(), 2u);
+}
+
 TEST(TensorObserver, IsFastEnoughToBeNegligible) {
   Tensor sample = randomTensor({1 << 20}, 4);
   TensorObserver observer;
