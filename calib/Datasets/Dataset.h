@@ -12,11 +12,16 @@
 
 namespace nibble::calib {
 
-/// One input that a model expects. Dimensions are -1 where they are symbolic, with the symbol's name.
+/// Values of named dimensions.
+using Dimensions = std::map<std::string, int64_t>;
+
+/// One input that a model expects.
 struct InputSpec {
   std::string name;
   ElementType elementType;
+  /// The deployed shape; -1 where a symbolic dimension is not bound.
   Shape shape;
+  /// Names of the dimensions that the model leaves open, bound or not; empty where it has a number.
   std::vector<std::string> symbols;
 };
 
@@ -27,29 +32,33 @@ struct InputSpec {
 ///   else, for a 2-D integer array, the only rank-2 integer input without a match; else the only input
 ///   without a match. Its rows are samples. Rows are grouped to the batch size where it is bound; a row of
 ///   tokens that is longer than a bound sequence length is cut into windows, without the remainder.
+/// - Any other sample may have other values than the bound ones where the model leaves a dimension open; a name
+///   has one value in all inputs of a sample.
 /// - Several arguments that fill the same inputs follow one another; those that fill different inputs
 ///   are read side by side and must hold equally many samples.
 /// - `random:N` makes N samples: normal floats, integers 0 and 1. Only for a first look.
 struct DatasetOptions {
   std::vector<std::string> arguments;
   uint64_t seed = 0;
-  /// Accept inputs with symbolic dimensions; samples may then differ in those dimensions.
-  bool allowSymbolicShapes = false;
 };
 
 /// Samples, read one at a time. Inputs are matched by name, converted (int32 to int64, float64 to
-/// float32, with a note) and completed (attention_mask, position_ids, past_*, each said once).
+/// float32, with a note) and completed to the shape of the sample (attention_mask, position_ids, past_*,
+/// each said once).
 class Dataset {
 public:
   virtual ~Dataset() = default;
   /// Checks the first sample of every file against `inputs`; `note` receives one line per thing
   /// that was inferred or converted. Errors: IO, BadInput (lists expected name, dtype and shape
-  /// beside what the file holds, and the nearest name; unbound dimensions give the complete `--bind`).
+  /// beside what the file holds, and the nearest name; unbound dimensions give the complete `--bind`, with
+  /// the values that most samples have).
   static llvm::Expected<std::unique_ptr<Dataset>> open(const DatasetOptions &options, std::vector<InputSpec> inputs,
                                                        llvm::function_ref<void(llvm::StringRef)> note);
   virtual int64_t size() const = 0;
   /// Inputs of sample `index`, in the order of the model's inputs.
   virtual llvm::Expected<std::vector<Tensor>> sample(int64_t index) = 0;
+  /// The named dimensions whose value in sample `index` is not the bound one. Empty: it has the deployed shape.
+  virtual Dimensions otherDimensions(int64_t index) const = 0;
   /// A name for messages: file name, and row for token files.
   virtual std::string sampleName(int64_t index) const = 0;
   /// Hex SHA-256 of sample `index`'s bytes as read, to find a sample that is in two sets.
@@ -58,10 +67,6 @@ public:
   /// Files that were read, for the manifest.
   virtual std::vector<std::string> files() const = 0;
 };
-
-/// Values for symbolic dimensions found in the data, for the `--bind` message and as check.
-llvm::Expected<std::map<std::string, int64_t>> inferBindings(const DatasetOptions &options,
-                                                             llvm::ArrayRef<InputSpec> inputs);
 
 } // namespace nibble::calib
 

@@ -23,6 +23,19 @@ static bool fits(llvm::ArrayRef<int64_t> found, llvm::ArrayRef<int64_t> wanted) 
          });
 }
 
+std::string symbolOf(const InputSpec &input, size_t axis) {
+  return axis < input.symbols.size() ? input.symbols[axis] : std::string();
+}
+
+/// What the model itself says: -1 where it leaves a dimension open, bound or not.
+static Shape declaredShape(const InputSpec &input) {
+  Shape shape = input.shape;
+  for (size_t axis = 0; axis < shape.size(); ++axis)
+    if (!symbolOf(input, axis).empty())
+      shape[axis] = -1;
+  return shape;
+}
+
 /// An array whose first dimension counts rows, of which a batch makes a sample.
 static std::optional<Layout> matchRows(llvm::ArrayRef<int64_t> shape, const InputSpec &input) {
   Layout layout;
@@ -32,9 +45,10 @@ static std::optional<Layout> matchRows(llvm::ArrayRef<int64_t> shape, const Inpu
   layout.windowSize = layout.rowSize;
   layout.sampleShape.assign(shape.begin(), shape.end());
   layout.sampleShape[0] = layout.batch;
-  llvm::ArrayRef<int64_t> wanted = llvm::ArrayRef<int64_t>(input.shape).drop_front();
+  bool isTokens = shape.size() == 2 && isInteger(input.elementType);
+  Shape whole = isTokens ? input.shape : declaredShape(input);
+  llvm::ArrayRef<int64_t> wanted = llvm::ArrayRef<int64_t>(whole).drop_front();
   if (!fits(shape.drop_front(), wanted)) {
-    bool isTokens = shape.size() == 2 && isInteger(input.elementType);
     if (!isTokens || wanted[0] < 1 || shape[1] < wanted[0])
       return std::nullopt;
     layout.windowSize = wanted[0];
@@ -56,11 +70,12 @@ std::optional<Layout> matchArray(llvm::ArrayRef<int64_t> shape, const InputSpec 
   if (rowsAreSamples && !input.shape.empty() && shape.size() == input.shape.size())
     return shape[0] == 0 ? std::nullopt : matchRows(shape, input);
   Layout layout;
-  if (fits(shape, input.shape)) {
+  Shape wanted = declaredShape(input);
+  if (fits(shape, wanted)) {
     layout.sampleShape.assign(shape.begin(), shape.end());
     return layout;
   }
-  if (shape.empty() || shape[0] == 0 || !fits(shape.drop_front(), input.shape))
+  if (shape.empty() || shape[0] == 0 || !fits(shape.drop_front(), wanted))
     return std::nullopt;
   layout.leading = true;
   layout.samples = shape[0];

@@ -20,8 +20,12 @@ struct Layout {
   Shape sampleShape;
 };
 
-/// The layout of an array of shape `shape` as samples of `input`, or nullopt where it fits in no way.
-/// `rowsAreSamples` for a .npy, whose first dimension always counts rows.
+/// The name of a dimension that the model leaves open; empty where it has a number.
+std::string symbolOf(const InputSpec &input, size_t axis);
+
+/// The layout of an array of shape `shape` as samples of `input`, or nullopt where it fits in no way. Named
+/// dimensions may have any size, but for the batch that rows are grouped to and the windows that tokens are cut
+/// to. `rowsAreSamples` for a .npy, whose first dimension always counts rows.
 std::optional<Layout> matchArray(llvm::ArrayRef<int64_t> shape, const InputSpec &input, bool rowsAreSamples);
 
 /// Sample `index` of `array`, in the array's own element type.

@@ -42,6 +42,7 @@ public:
 
   int64_t size() const override { return count; }
   std::string sampleName(int64_t index) const override { return "random sample " + std::to_string(index); }
+  Dimensions otherDimensions(int64_t) const override { return {}; }
   bool isRandom() const override { return true; }
   std::vector<std::string> files() const override { return {}; }
 

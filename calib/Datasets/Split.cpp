@@ -1,6 +1,8 @@
 #include "calib/Datasets/Split.h"
 #include "lib/Support/Error.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 namespace nibble::calib {
 namespace {
 
@@ -13,6 +15,7 @@ public:
       : whole(std::move(whole)), indices(std::move(indices)) {}
   int64_t size() const override { return static_cast<int64_t>(indices.size()); }
   llvm::Expected<std::vector<Tensor>> sample(int64_t index) override { return whole->sample(indices[index]); }
+  Dimensions otherDimensions(int64_t index) const override { return whole->otherDimensions(indices[index]); }
   std::string sampleName(int64_t index) const override { return whole->sampleName(indices[index]); }
   llvm::Expected<std::string> sampleDigest(int64_t index) override { return whole->sampleDigest(indices[index]); }
   bool isRandom() const override { return whole->isRandom(); }
@@ -25,18 +28,26 @@ private:
 
 } // namespace
 
+std::shared_ptr<Dataset> selectSamples(std::shared_ptr<Dataset> dataset, std::vector<int64_t> samples) {
+  return std::make_shared<Subset>(std::move(dataset), std::move(samples));
+}
+
 llvm::Expected<HeldOutSplit> splitHeldOut(std::shared_ptr<Dataset> dataset) {
-  int64_t size = dataset->size();
-  if (size < 2)
+  std::vector<int64_t> kept, heldOut, deployed;
+  for (int64_t i = 0; i < dataset->size(); ++i)
+    (dataset->otherDimensions(i).empty() ? deployed : kept).push_back(i);
+  int64_t size = static_cast<int64_t>(deployed.size());
+  if (dataset->size() == size && size < 2)
     return makeError(ErrorKind::BadInput, "one calibration sample cannot be used for evaluation too",
                      {"give more samples, or evaluation samples with --eval"});
-  std::vector<int64_t> kept, heldOut;
+  if (size < 2)
+    return HeldOutSplit{std::move(dataset), nullptr};
   for (int64_t i = 0; i < size; ++i) {
     bool isHeldOut = size < heldOutPeriod ? i == size - 1 : i % heldOutPeriod == heldOutPeriod - 1;
-    (isHeldOut ? heldOut : kept).push_back(i);
+    (isHeldOut ? heldOut : kept).push_back(deployed[i]);
   }
-  return HeldOutSplit{std::make_shared<Subset>(dataset, std::move(kept)),
-                      std::make_shared<Subset>(dataset, std::move(heldOut))};
+  llvm::sort(kept);
+  return HeldOutSplit{selectSamples(dataset, std::move(kept)), selectSamples(dataset, std::move(heldOut))};
 }
 
 llvm::Error checkDisjoint(Dataset &calibration, Dataset &evaluation) {

@@ -95,8 +95,6 @@ quant::Statistics StatisticsCollector::finish(std::string fingerprint) const {
 
 llvm::Error observeDataset(runtime::Program &program, Dataset &dataset, StatisticsCollector &collector,
                            Progress *progress) {
-  if (progress)
-    progress->begin("calibrate", dataset.size(), "sample");
   for (int64_t i = 0; i < dataset.size(); ++i) {
     llvm::Expected<std::vector<Tensor>> sample = dataset.sample(i);
     if (!sample)
@@ -110,8 +108,6 @@ llvm::Error observeDataset(runtime::Program &program, Dataset &dataset, Statisti
     if (progress)
       progress->advance();
   }
-  if (progress)
-    progress->end();
   return llvm::Error::success();
 }
 

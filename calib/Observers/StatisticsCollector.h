@@ -11,12 +11,14 @@
 namespace nibble::calib {
 
 /// Collects statistics of every float32 tensor that has an ONNX name, except constants. Several
-/// programs, for samples of several shapes, may share one collector.
+/// programs, for samples of several shapes, may share one collector, one after the other.
 class StatisticsCollector : public runtime::ExecutionObserver {
 public:
   bool wants(mlir::Value value) override;
   void onValue(mlir::Value value, const Tensor &tensor) override;
 
+  /// To be called before a program is made, when the one before it is gone.
+  void beginProgram() { targets.clear(); }
   /// `sampleName` is what messages call the sample.
   void beginSample(llvm::StringRef sampleName);
   /// Errors: BadInput where a tensor of the sample held a NaN, or an input of the model an infinity.
@@ -32,13 +34,13 @@ private:
     bool isInput = false;
   };
   std::map<std::string, Record> records;
-  /// Where the values of the current programs go; looked up, never iterated.
+  /// Where the values of the current program go; looked up, never iterated.
   llvm::DenseMap<mlir::Value, std::pair<const std::string *, Record *>> targets;
   int64_t currentSample = -1;
   std::string currentName, problem;
 };
 
-/// Runs every sample through `program`, which was made with `collector` as observer.
+/// Runs every sample through `program`, which was made with `collector` as observer, and advances `progress`.
 /// Errors: those of the dataset, the program and StatisticsCollector::endSample.
 llvm::Error observeDataset(runtime::Program &program, Dataset &dataset, StatisticsCollector &collector,
                            Progress *progress = nullptr);

@@ -95,6 +95,14 @@ static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, 
 }
 
 llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
+  llvm::Expected<std::vector<Tensor>> sample = firstSample();
+  if (!sample)
+    return sample.takeError();
+  if (sample->empty()) {
+    noteAndReport("the binary's blocks were not run in the vendor's emulation: there is no sample of the deployed "
+                  "dimensions");
+    return llvm::Error::success();
+  }
   llvm::SmallVector<nn::BlockOp> blocks;
   mainFunction(*module).walk([&](nn::BlockOp block) { blocks.push_back(block); });
   EdgeRecorder edges(mainFunction(*module));
@@ -102,9 +110,6 @@ llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
       runtime::Program::create(mainFunction(*module), &edges);
   if (!program)
     return program.takeError();
-  llvm::Expected<std::vector<Tensor>> sample = firstSample();
-  if (!sample)
-    return sample.takeError();
   llvm::Expected<std::vector<Tensor>> outputs = (*program)->run(*sample);
   if (!outputs)
     return outputs.takeError();

@@ -53,17 +53,12 @@ void Compilation::note(const llvm::Twine &text) {
     llvm::errs() << "note: " << text << '\n';
 }
 
-func::FuncOp Compilation::mainFunction(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("main"); }
-
-llvm::Error Compilation::runPasses(llvm::StringRef name, ModuleOp module, ErrorKind kind,
-                                   llvm::function_ref<void(OpPassManager &)> build) {
-  diagnostics.beginPhase(name);
-  PassManager manager(&context);
-  build(manager);
-  if (failed(manager.run(module)))
-    return diagnostics.takeError(kind);
-  return llvm::Error::success();
+void Compilation::noteAndReport(const std::string &text) {
+  note(text);
+  report.notes.push_back(text);
 }
+
+func::FuncOp Compilation::mainFunction(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("main"); }
 
 llvm::Error Compilation::resolve() {
   llvm::Expected<Recipe> loadedRecipe = Recipe::load(options.recipe);
@@ -124,15 +119,14 @@ llvm::Error Compilation::import() {
 
 llvm::Error Compilation::normalize() {
   progress.begin("normalize", 0, "");
-  return runPasses("normalize", *reference, ErrorKind::Unsupported,
+  return runPasses(diagnostics, "normalize", *reference, ErrorKind::Unsupported,
                    [](OpPassManager &manager) { buildNormalizePipeline(manager); });
 }
 
 llvm::Error Compilation::legalize() {
   module = OwningOpRef<ModuleOp>(reference->clone());
-  if (llvm::Error error = runPasses("legalize", *module, ErrorKind::Unsupported, [&](OpPassManager &manager) {
-        buildLegalizePipeline(manager, *target);
-      }))
+  if (llvm::Error error = runPasses(diagnostics, "legalize", *module, ErrorKind::Unsupported,
+                                    [&](OpPassManager &manager) { buildLegalizePipeline(manager, *target); }))
     return error;
   legalized = OwningOpRef<ModuleOp>(module->clone());
   return llvm::Error::success();

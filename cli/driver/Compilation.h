@@ -7,8 +7,9 @@
 #ifndef NIBBLE_CLI_DRIVER_COMPILATION_H
 #define NIBBLE_CLI_DRIVER_COMPILATION_H
 
-#include "calib/Datasets/Dataset.h"
+#include "calib/Datasets/ShapeGroups.h"
 #include "calib/Metrics/Evaluation.h"
+#include "calib/Observers/StatisticsCollector.h"
 #include "cli/driver/CompileOptions.h"
 #include "cli/driver/Diagnostics.h"
 #include "cli/driver/OutputFolder.h"
@@ -26,7 +27,6 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
-#include "mlir/Pass/PassManager.h"
 #include <memory>
 #include <optional>
 
@@ -55,7 +55,7 @@ private:
   void findOnnxRuntime();
   llvm::Error emitEncodings();
   llvm::Error checkMatMulNBits(llvm::ArrayRef<Tensor> sample);
-  /// A sample of evaluation or else calibration data; empty where there is neither.
+  /// A sample of the deployed shape, from evaluation or else calibration data; empty where there is none.
   llvm::Expected<std::vector<Tensor>> firstSample();
   llvm::Error checkBinary(const vendor::HtpSettings &settings);
   llvm::Error evaluateBinary(llvm::ArrayRef<calib::Metric> metrics, llvm::ArrayRef<std::vector<Tensor>> samples,
@@ -68,11 +68,16 @@ private:
   llvm::Error writeReportFiles();
   std::vector<std::string> outputNames();
   llvm::Expected<std::string> statisticsFingerprint();
+  /// Whether ranges come from calibration samples that this run sees.
+  bool observesSamples() const;
+  llvm::Error openEvaluation();
+  llvm::Error holdSamplesOut();
+  /// Runs the calibration samples of one shape through the legalized float program of that shape.
+  llvm::Error observe(const calib::ShapeGroup &group, calib::StatisticsCollector &collector);
   llvm::Expected<std::shared_ptr<calib::Dataset>> openDataset(const std::vector<std::string> &arguments);
-  /// Runs the passes that `build` adds as phase `name` over `module`; diagnostics become an error of `kind`.
-  llvm::Error runPasses(llvm::StringRef name, mlir::ModuleOp module, ErrorKind kind,
-                        llvm::function_ref<void(mlir::OpPassManager &)> build);
   void note(const llvm::Twine &text);
+  /// A note that is in the report too.
+  void noteAndReport(const std::string &text);
   mlir::func::FuncOp mainFunction(mlir::ModuleOp module);
 
   const CompileOptions &options;
@@ -93,7 +98,8 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> legalized;
 
   std::vector<calib::InputSpec> inputs;
-  /// Empty where there is none. Evaluation data is a part of the calibration data where --eval is absent.
+  /// Empty where there is none. Evaluation data has the deployed shape; it is a part of the calibration data where
+  /// --eval is absent.
   std::shared_ptr<calib::Dataset> calibrationData, evaluationData;
   bool evaluationIsHeldOut = false;
   std::vector<std::string> scoredArithmetics;

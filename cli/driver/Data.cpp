@@ -4,6 +4,7 @@
 #include "calib/Datasets/ModelInputs.h"
 #include "calib/Datasets/Split.h"
 #include "calib/Observers/StatisticsCollector.h"
+#include "cli/driver/CalibrationProgram.h"
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/Digest.h"
@@ -37,13 +38,43 @@ llvm::Error Compilation::openData() {
       return dataset.takeError();
     calibrationData = *dataset;
   }
-  if (!options.evaluation.empty()) {
-    llvm::Expected<std::shared_ptr<calib::Dataset>> dataset = openDataset(options.evaluation);
-    if (!dataset)
-      return dataset.takeError();
-    evaluationData = *dataset;
-    return calibrationData ? calib::checkDisjoint(*calibrationData, *evaluationData) : llvm::Error::success();
+  if (llvm::Error error = options.evaluation.empty() ? holdSamplesOut() : openEvaluation())
+    return error;
+  if (observesSamples())
+    if (std::string text = calib::describeOtherShapes(calib::groupByShape(*calibrationData), "calibration"); !text.empty())
+      noteAndReport(text);
+  return llvm::Error::success();
+}
+
+bool Compilation::observesSamples() const {
+  return calibrationData && !recipe.isWeightOnly() && options.statisticsPath.empty();
+}
+
+/// Figures are those of the deployed program, so samples of other shapes are left out.
+llvm::Error Compilation::openEvaluation() {
+  llvm::Expected<std::shared_ptr<calib::Dataset>> dataset = openDataset(options.evaluation);
+  if (!dataset)
+    return dataset.takeError();
+  std::vector<calib::ShapeGroup> groups = calib::groupByShape(**dataset);
+  auto deployed = llvm::find_if(groups, [](const calib::ShapeGroup &group) { return group.isDeployed(); });
+  if (deployed == groups.end()) {
+    calib::Dimensions found = options.bindings;
+    std::string remedy = "give evaluation samples of the deployed shape, or compile for that of the samples:";
+    for (const auto &[name, value] : groups.front().otherDimensions)
+      found[name] = value;
+    for (const auto &[name, value] : found)
+      remedy += " --bind " + name + "=" + std::to_string(value);
+    return makeError(ErrorKind::BadInput,
+                     "no evaluation sample has the deployed dimensions (" + calib::describeDimensions(options.bindings) + ")",
+                     {calib::describeOtherShapes(groups, "evaluation"), remedy});
   }
+  evaluationData = groups.size() == 1 ? *dataset : calib::selectSamples(*dataset, deployed->samples);
+  if (groups.size() > 1)
+    noteAndReport(calib::describeOtherShapes(groups, "evaluation") + " and are left out");
+  return calibrationData ? calib::checkDisjoint(*calibrationData, *evaluationData) : llvm::Error::success();
+}
+
+llvm::Error Compilation::holdSamplesOut() {
   if (!calibrationData || !options.writeReport)
     return llvm::Error::success();
   llvm::Expected<calib::HeldOutSplit> split = calib::splitHeldOut(calibrationData);
@@ -51,19 +82,23 @@ llvm::Error Compilation::openData() {
     return split.takeError();
   calibrationData = split->calibration;
   evaluationData = split->evaluation;
-  evaluationIsHeldOut = true;
+  evaluationIsHeldOut = evaluationData != nullptr;
+  if (!evaluationData)
+    noteAndReport("nothing is evaluated: holding a sample out of calibration takes two of the deployed dimensions (" +
+                  calib::describeDimensions(options.bindings) + "); give evaluation samples with --eval");
   return llvm::Error::success();
 }
 
 llvm::Expected<std::vector<Tensor>> Compilation::firstSample() {
   for (calib::Dataset *dataset : {evaluationData.get(), calibrationData.get()})
-    if (dataset)
-      return dataset->sample(0);
+    for (int64_t i = 0; dataset && i < dataset->size(); ++i)
+      if (dataset->otherDimensions(i).empty())
+        return dataset->sample(i);
   return std::vector<Tensor>();
 }
 
-/// What statistics must agree with to be used again: the model file, the dimensions it was bound to, the
-/// rewrites of the target and the version. Which samples they were measured on is the user's choice.
+/// What makes statistics those of this program: the model file, the deployed dimensions, the rewrites of the target
+/// and the version. The samples, and so their shapes, are the user's choice.
 llvm::Expected<std::string> Compilation::statisticsFingerprint() {
   Digest digest;
   llvm::Expected<std::string> model = sha256File(options.modelPath);
@@ -78,6 +113,28 @@ llvm::Expected<std::string> Compilation::statisticsFingerprint() {
     digest.update(llvm::StringRef(pattern));
   digest.update(llvm::StringRef(NIBBLE_VERSION));
   return digest.hex();
+}
+
+llvm::Error Compilation::observe(const calib::ShapeGroup &group, calib::StatisticsCollector &collector) {
+  std::unique_ptr<CalibrationProgram> other;
+  if (!group.isDeployed()) {
+    std::map<std::string, int64_t> bindings = group.otherDimensions;
+    bindings.insert(options.bindings.begin(), options.bindings.end());
+    llvm::Expected<std::unique_ptr<CalibrationProgram>> made =
+        CalibrationProgram::create(options.modelPath, bindings, *target);
+    if (!made)
+      return withNote(made.takeError(), "while preparing calibration sample '" +
+                                            calibrationData->sampleName(group.samples.front()) + "' and others with " +
+                                            calib::describeDimensions(group.otherDimensions));
+    other = std::move(*made);
+  }
+  collector.beginProgram();
+  llvm::Expected<std::unique_ptr<runtime::Program>> program =
+      runtime::Program::create(mainFunction(other ? other->module() : *module), &collector);
+  if (!program)
+    return program.takeError();
+  std::shared_ptr<calib::Dataset> samples = calib::selectSamples(calibrationData, group.samples);
+  return calib::observeDataset(**program, *samples, collector, &progress);
 }
 
 llvm::Error Compilation::calibrate() {
@@ -99,12 +156,11 @@ llvm::Error Compilation::calibrate() {
     return llvm::Error::success();
   }
   calib::StatisticsCollector collector;
-  llvm::Expected<std::unique_ptr<runtime::Program>> program =
-      runtime::Program::create(mainFunction(*module), &collector);
-  if (!program)
-    return program.takeError();
-  if (llvm::Error error = calib::observeDataset(**program, *calibrationData, collector, &progress))
-    return error;
+  progress.begin("calibrate", calibrationData->size(), "sample");
+  // One shape after the other, so that only one program is in memory at a time.
+  for (const calib::ShapeGroup &group : calib::groupByShape(*calibrationData))
+    if (llvm::Error error = observe(group, collector))
+      return error;
   statistics = collector.finish(std::move(*fingerprint));
   return statistics.save(output->path(stem + "_statistics.safetensors"));
 }

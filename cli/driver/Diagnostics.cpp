@@ -70,4 +70,21 @@ llvm::Error DiagnosticCollector::takeError(ErrorKind kind) {
   return makeError(kind, first, std::move(rest));
 }
 
+llvm::Error withNote(llvm::Error error, std::string note) {
+  return llvm::handleErrors(std::move(error), [&](std::unique_ptr<NibbleError> e) {
+    e->notes.push_back(std::move(note));
+    return llvm::Error(std::move(e));
+  });
+}
+
+llvm::Error runPasses(DiagnosticCollector &diagnostics, llvm::StringRef name, ModuleOp module, ErrorKind kind,
+                      llvm::function_ref<void(OpPassManager &)> build) {
+  diagnostics.beginPhase(name);
+  PassManager manager(module.getContext());
+  build(manager);
+  if (failed(manager.run(module)))
+    return diagnostics.takeError(kind);
+  return llvm::Error::success();
+}
+
 } // namespace nibble::driver

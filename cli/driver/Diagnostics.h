@@ -3,7 +3,9 @@
 #define NIBBLE_CLI_DRIVER_DIAGNOSTICS_H
 
 #include "lib/Support/Error.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
 #include <string>
 #include <vector>
 
@@ -36,6 +38,13 @@ private:
   std::vector<TraceEvent> trace;
   mlir::ScopedDiagnosticHandler handler;
 };
+
+/// The same error with one more note, where it is one of ours.
+llvm::Error withNote(llvm::Error error, std::string note);
+
+/// Runs the passes that `build` adds as phase `name` over `module`; diagnostics become an error of `kind`.
+llvm::Error runPasses(DiagnosticCollector &diagnostics, llvm::StringRef name, mlir::ModuleOp module, ErrorKind kind,
+                      llvm::function_ref<void(mlir::OpPassManager &)> build);
 
 } // namespace nibble::driver
 

@@ -67,9 +67,10 @@ llvm::Error Compilation::emit() {
     llvm::Expected<std::vector<Tensor>> sample = firstSample();
     if (!sample)
       return sample.takeError();
-    if (!sample->empty())
-      if (llvm::Error error = checkMatMulNBits(*sample))
-        return error;
+    if (sample->empty())
+      noteAndReport("the MatMulNBits file was not executed: there is no sample of the deployed dimensions");
+    else if (llvm::Error error = checkMatMulNBits(*sample))
+      return error;
   }
   if (options.emits("encodings"))
     if (llvm::Error error = emitEncodings())

@@ -21,13 +21,14 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   driver::CompileOptions &options = arguments->options;
   CLI::App *command = app.add_subcommand("compile", "Quantize an ONNX model, emit it for a target, and report its accuracy");
   command->add_option("model", options.modelPath, "FP32 ONNX model")->required();
-  command->add_option("--bind", arguments->bindings, "Value of a symbolic dimension, NAME=VALUE (repeatable)");
+  command->add_option("--bind", arguments->bindings, "Deployed value of a symbolic dimension, NAME=VALUE (repeatable)");
   command->add_option("--recipe", options.recipe, "Recipe name (see 'nibble recipes') or a .yaml file")->required();
   command->add_option("--target", options.target, "Target name (see 'nibble targets')")->capture_default_str();
   command->add_option("-o,--output", options.outputFolder, "Folder for everything that is written")->required();
   command->add_option("--calib", options.calibration,
-                      "Calibration inputs: folder of .npz, one .npz, .npy of tokens, INPUT=FILE, or random:N (repeatable)");
-  command->add_option("--eval", options.evaluation, "Evaluation inputs, in the same forms as --calib (repeatable)");
+                      "Calibration inputs: folder of .npz, one .npz, .npy of tokens, INPUT=FILE, or random:N (repeatable); "
+                      "symbolic dimensions may differ from --bind");
+  command->add_option("--eval", options.evaluation, "Evaluation inputs of the deployed shape, in the same forms as --calib (repeatable)");
   command->add_option("--stats", options.statisticsPath, "Reuse a statistics file of an earlier run");
   command->add_option("--emit", options.emit, "What to write: qdq, encodings, matmulnbits, binary (default: all that apply)")
       ->delimiter(',')

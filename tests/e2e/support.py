@@ -26,6 +26,11 @@ def nibble(*arguments, program=PROGRAM, **options):
                           stdin=subprocess.DEVNULL, **options)
 
 
+def bind(**values):
+    """Arguments that give symbolic dimensions these values."""
+    return [argument for name, value in values.items() for argument in ("--bind", f"{name}={value}")]
+
+
 def digests(folder):
     """SHA-256 of every file below `folder` but run.json, which alone may differ between two runs."""
     return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()

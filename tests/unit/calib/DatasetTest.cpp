@@ -1,6 +1,7 @@
 // How files become samples: what is inferred, what is said, and what is refused.
 #include "calib/Datasets/Dataset.h"
 #include "calib/Datasets/ModelInputs.h"
+#include "calib/Datasets/ShapeGroups.h"
 #include "calib/Datasets/Split.h"
 #include "lib/Support/Npy.h"
 #include "tests/unit/TestFiles.h"
@@ -40,11 +41,10 @@ struct Opened {
   }
 };
 
-llvm::Expected<Opened> tryOpen(std::vector<std::string> arguments, std::vector<InputSpec> inputs, bool symbolic = false) {
+llvm::Expected<Opened> tryOpen(std::vector<std::string> arguments, std::vector<InputSpec> inputs) {
   Opened opened;
   DatasetOptions options;
   options.arguments = std::move(arguments);
-  options.allowSymbolicShapes = symbolic;
   auto dataset = Dataset::open(options, std::move(inputs), [&](llvm::StringRef note) { opened.notes.push_back(note.str()); });
   if (!dataset)
     return dataset.takeError();
@@ -52,8 +52,8 @@ llvm::Expected<Opened> tryOpen(std::vector<std::string> arguments, std::vector<I
   return opened;
 }
 
-Opened open(std::vector<std::string> arguments, std::vector<InputSpec> inputs, bool symbolic = false) {
-  return valueOrFail(tryOpen(std::move(arguments), std::move(inputs), symbolic));
+Opened open(std::vector<std::string> arguments, std::vector<InputSpec> inputs) {
+  return valueOrFail(tryOpen(std::move(arguments), std::move(inputs)));
 }
 
 void expectRefused(std::vector<std::string> arguments, std::vector<InputSpec> inputs, ErrorKind kind,
@@ -90,9 +90,33 @@ TEST(Dataset, SymbolicDimensionsPrintTheOptionsToPaste) {
                  "--bind past_sequence_length=0 --bind kv_cache_dim=N",
                  "no sample has a value for kv_cache_dim"});
   expectRefused({"random:4"}, unetInputs(-1), ErrorKind::BadInput, {"--bind batch_size=N"});
-  DatasetOptions options;
-  options.arguments = {unetFolder};
-  EXPECT_EQ(valueOrFail(inferBindings(options, unetInputs(-1))), (std::map<std::string, int64_t>{{"batch_size", 2}}));
+}
+
+/// Images of the given heights and widths, in order.
+std::string writeImages(TemporaryFolder &folder, const std::vector<std::pair<int64_t, int64_t>> &sizes) {
+  for (size_t i = 0; i < sizes.size(); ++i)
+    EXPECT_FALSE(llvm::errorToBool(writeNpz(folder.file(std::to_string(i) + ".npz"),
+        {{"image", Tensor::allocate(ElementType::F32, {1, 3, sizes[i].first, sizes[i].second})}})));
+  return folder.file("");
+}
+
+InputSpec imageInput(int64_t height, int64_t width) {
+  return makeSpec("image", ElementType::F32, {1, 3, height, width}, {"", "", "height", "width"});
+}
+
+TEST(Dataset, TheMostFrequentDimensionsAreTheOnesToPaste) {
+  TemporaryFolder folder;
+  std::string images = writeImages(folder, {{16, 16}, {24, 12}, {24, 12}, {16, 12}});
+  expectRefused({images}, {imageInput(-1, -1)}, ErrorKind::BadInput,
+                {"symbolic dimensions: height, width", "add --bind height=24 --bind width=12, as in 2 of 4 samples",
+                 "the samples have height=16 (2 samples) or 24 (2 samples)",
+                 "the samples have width=12 (3 samples) or 16 (1 sample)"});
+  // Of equally frequent ones the first; what is bound decides which samples are asked.
+  TemporaryFolder even;
+  images = writeImages(even, {{16, 16}, {24, 12}});
+  expectRefused({images}, {imageInput(-1, -1)}, ErrorKind::BadInput, {"--bind height=16 --bind width=16, as in 1 of 2"});
+  expectRefused({images}, {imageInput(24, -1)}, ErrorKind::BadInput,
+                {"symbolic dimensions: width", "add --bind width=12, as in 1 of 2 samples"});
 }
 
 TEST(Dataset, TokensFillTheOnlyIntegerInputAndTheRestIsCompleted) {
@@ -188,8 +212,8 @@ TEST(Dataset, WrongShapesAndTypesAreRefused) {
   auto write = [&](Tensor tensor) {
     ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("a.npz"), {{"x", tensor}})));
   };
-  write(Tensor::allocate(ElementType::F32, {5, 3}));
-  expectRefused({folder.file("a.npz")}, inputs, ErrorKind::BadInput, {"float32 [5, 3]", "float32 [2, 3]", "--bind batch=5"});
+  write(Tensor::allocate(ElementType::F32, {2, 4}));
+  expectRefused({folder.file("a.npz")}, inputs, ErrorKind::BadInput, {"float32 [2, 4]", "float32 [2, 3]"});
   write(Tensor::allocate(ElementType::I32, {2, 3}));
   expectRefused({folder.file("a.npz")}, inputs, ErrorKind::BadInput, {"holds int32 [2, 3]", "expects float32 [2, 3]"});
   // A value that does not fit is found when the sample is read.
@@ -240,18 +264,85 @@ TEST(Dataset, PastWithoutRoomToBeEmptyIsRefused) {
                 {"past_key_values.0.key", "--bind past_sequence_length=0"});
 }
 
-TEST(Dataset, SamplesMayDifferInSymbolicDimensions) {
+TEST(Dataset, SamplesMayHaveOtherDimensionsThanTheBoundOnes) {
+  TemporaryFolder folder;
+  std::string images = writeImages(folder, {{16, 16}, {24, 12}, {16, 16}});
+  Opened opened = open({images}, {imageInput(16, 16)});
+  ASSERT_EQ(opened.dataset->size(), 3);
+  EXPECT_EQ(opened.dataset->otherDimensions(0), Dimensions());
+  EXPECT_EQ(opened.dataset->otherDimensions(1), (Dimensions{{"height", 24}, {"width", 12}}));
+  EXPECT_EQ(opened.dataset->otherDimensions(2), Dimensions());
+  EXPECT_EQ(valueOrFail(opened.dataset->sample(1))[0].shape(), (llvm::ArrayRef<int64_t>{1, 3, 24, 12}));
+  EXPECT_EQ(open({images}, {imageInput(16, 12)}).dataset->otherDimensions(1), (Dimensions{{"height", 24}}));
+  // A dimension that the model gives a number has that number.
+  expectRefused({images}, {makeSpec("image", ElementType::F32, {1, 3, 16, 16}, {"", "", "", "width"})},
+                ErrorKind::BadInput, {"1.npz:image' holds float32 [1, 3, 24, 12]", "expects float32 [1, 3, 16, 16]"});
+  expectRefused({images}, {makeSpec("image", ElementType::F32, {1, 4, 16, 16}, {"", "", "height", "width"})},
+                ErrorKind::BadInput, {"0.npz:image' holds float32 [1, 3, 16, 16]", "expects float32 [1, 4, 16, 16]"});
+}
+
+TEST(Dataset, ColumnsAndStackedSamplesMayHaveOtherDimensions) {
+  TemporaryFolder folder;
+  ASSERT_FALSE(llvm::errorToBool(writeNpy(folder.file("x.npy"), Tensor::allocate(ElementType::F32, {4, 3, 24, 12}))));
+  ASSERT_FALSE(llvm::errorToBool(
+      writeNpz(folder.file("x.npz"), {{"image", Tensor::allocate(ElementType::F32, {5, 1, 3, 24, 12})}})));
+  InputSpec input = makeSpec("image", ElementType::F32, {2, 3, 16, 16}, {"batch", "", "height", "width"});
+  // Rows are still grouped to the bound batch.
+  Opened column = open({"image=" + folder.file("x.npy")}, {input});
+  ASSERT_EQ(column.dataset->size(), 2);
+  EXPECT_EQ(column.dataset->otherDimensions(1), (Dimensions{{"height", 24}, {"width", 12}}));
+  Opened stacked = open({folder.file("x.npz")}, {imageInput(16, 16)});
+  ASSERT_EQ(stacked.dataset->size(), 5);
+  EXPECT_EQ(stacked.dataset->otherDimensions(4), (Dimensions{{"height", 24}, {"width", 12}}));
+  EXPECT_EQ(valueOrFail(stacked.dataset->sample(4))[0].shape(), (llvm::ArrayRef<int64_t>{1, 3, 24, 12}));
+}
+
+TEST(Dataset, ADimensionHasOneValueInAllInputsOfASample) {
+  TemporaryFolder folder;
+  auto write = [&](int index, int64_t one, int64_t two) {
+    ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file(std::to_string(index) + ".npz"),
+                                            {{"one", Tensor::allocate(ElementType::F32, {one})},
+                                             {"two", Tensor::allocate(ElementType::F32, {two})}})));
+  };
+  std::vector<InputSpec> inputs{makeSpec("one", ElementType::F32, {2}, {"length"}),
+                                makeSpec("two", ElementType::F32, {2}, {"length"})};
+  write(0, 2, 2);
+  write(1, 3, 3);
+  EXPECT_EQ(open({folder.file("")}, inputs).dataset->otherDimensions(1), (Dimensions{{"length", 3}}));
+  write(2, 3, 2);
+  expectRefused({folder.file("")}, inputs, ErrorKind::BadInput,
+                {"sample '2.npz' has length=2 in input 'two' but 3 in input 'one'"});
+}
+
+TEST(Dataset, CompletedInputsFollowTheSample) {
   TemporaryFolder folder;
   for (int64_t length : {2, 3})
     ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("s" + std::to_string(length) + ".npz"),
-                                            {{"ids", Tensor::fromValues<int64_t>({1, length}, std::vector<int64_t>(length, 1))}})));
-  std::vector<InputSpec> inputs{makeSpec("ids", ElementType::I64, {1, -1}, {"", "sequence"}),
-                                makeSpec("attention_mask", ElementType::I64, {1, -1}, {"", "total"})};
-  Opened opened = open({folder.file("")}, inputs, /*symbolic=*/true);
-  EXPECT_EQ(valueOrFail(opened.dataset->sample(0))[1].shape(), (llvm::ArrayRef<int64_t>{1, 2}));
-  EXPECT_EQ(valueOrFail(opened.dataset->sample(1))[1].shape(), (llvm::ArrayRef<int64_t>{1, 3}));
-  // Bound by one number they cannot both be right.
-  expectRefused({folder.file("")}, inputs, ErrorKind::BadInput, {"sequence=3", "2 in an earlier sample"});
+                                            {{"input_ids", Tensor::allocate(ElementType::I64, {1, length})}})));
+  Opened opened = open({folder.file("")}, decoderInputs(1, 2, 0, 2));
+  EXPECT_EQ(opened.dataset->otherDimensions(0), Dimensions());
+  EXPECT_EQ(opened.dataset->otherDimensions(1), (Dimensions{{"sequence_length", 3}, {"total_sequence_length", 3}}));
+  std::vector<Tensor> sample = valueOrFail(opened.dataset->sample(1));
+  EXPECT_EQ(sample[1].shape(), (llvm::ArrayRef<int64_t>{1, 3}));
+  EXPECT_EQ(sample[2].values<int64_t>(), (llvm::ArrayRef<int64_t>{0, 1, 2}));
+  EXPECT_EQ(sample[3].shape(), (llvm::ArrayRef<int64_t>{1, 4, 0, 32}));
+  expectRefused({folder.file("")}, decoderInputs(-1, -1, -1, -1, -1), ErrorKind::BadInput,
+                {"the samples have sequence_length=2 (1 sample) or 3 (1 sample)",
+                 "--bind sequence_length=2 --bind total_sequence_length=2 --bind past_sequence_length=0"});
+}
+
+TEST(ShapeGroups, AreInTheOrderOfTheirFirstSamples) {
+  TemporaryFolder folder;
+  Opened opened = open({writeImages(folder, {{24, 12}, {16, 16}, {8, 16}, {24, 12}})}, {imageInput(16, 16)});
+  std::vector<ShapeGroup> groups = groupByShape(*opened.dataset);
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[0].samples, (std::vector<int64_t>{0, 3}));
+  EXPECT_TRUE(groups[1].isDeployed());
+  EXPECT_EQ(describeOtherShapes(groups, "calibration"), "3 of 4 calibration samples have other dimensions than the "
+                                                        "deployed ones (height=24, width=12 in 2; height=8 in 1)");
+  EXPECT_EQ(describeOtherShapes(llvm::ArrayRef(groups).take_front(2), "calibration"),
+            "2 of 3 calibration samples have other dimensions than the deployed ones (height=24, width=12)");
+  EXPECT_EQ(describeOtherShapes(groups[1], "evaluation"), "");
 }
 
 TEST(Dataset, RandomSamplesAreEqualForEqualSeeds) {
@@ -309,6 +400,26 @@ TEST(Split, HoldsOutEveryFifthSample) {
   std::shared_ptr<Dataset> two = open({"random:2"}, unetInputs(2)).dataset;
   EXPECT_EQ(valueOrFail(splitHeldOut(two)).evaluation->sampleName(0), "random sample 1");
   expectError(splitHeldOut(open({"random:1"}, unetInputs(2)).dataset).takeError(), ErrorKind::BadInput, "--eval");
+}
+
+TEST(Split, HoldsOutSamplesOfTheDeployedShape) {
+  TemporaryFolder folder;
+  std::shared_ptr<Dataset> whole =
+      open({writeImages(folder, {{16, 16}, {24, 12}, {16, 16}, {24, 12}, {24, 12}})}, {imageInput(16, 16)}).dataset;
+  HeldOutSplit split = valueOrFail(splitHeldOut(whole));
+  ASSERT_EQ(split.evaluation->size(), 1);
+  EXPECT_EQ(split.evaluation->sampleName(0), "2.npz");
+  ASSERT_EQ(split.calibration->size(), 4);
+  EXPECT_EQ(split.calibration->sampleName(1), "1.npz");
+  EXPECT_EQ(split.calibration->otherDimensions(1), (Dimensions{{"height", 24}, {"width", 12}}));
+  // One sample of the deployed shape, or none, is kept for calibration.
+  for (int64_t height : {8, 20}) {
+    TemporaryFolder other;
+    HeldOutSplit none = valueOrFail(
+        splitHeldOut(open({writeImages(other, {{8, 16}, {24, 16}, {24, 16}})}, {imageInput(height, 16)}).dataset));
+    EXPECT_EQ(none.evaluation, nullptr);
+    EXPECT_EQ(none.calibration->size(), 3);
+  }
 }
 
 } // namespace

@@ -234,6 +234,29 @@ TEST(StatisticsCollector, ObservesNamedFloatTensors) {
   EXPECT_EQ(statistics.find("x")->channelAxis, -1);
 }
 
+TEST(StatisticsCollector, ProgramsOfSeveralShapesShareTensors) {
+  StatisticsCollector collector;
+  int64_t size = 4;
+  for (const char *shape : {"4x4", "2x6"}) {
+    std::string text = program;
+    for (size_t at = 0; (at = text.find("4x4", at)) != std::string::npos; at += 3)
+      text.replace(at, 3, shape);
+    Module m(text.c_str());
+    ASSERT_TRUE(m.module);
+    collector.beginProgram();
+    ASSERT_TRUE(collector.wants(m.result(1)));
+    collector.beginSample(shape);
+    collector.onValue(m.result(1), randomTensor({1, 2, size, size == 4 ? 4 : 6}, size));
+    EXPECT_FALSE(llvm::errorToBool(collector.endSample()));
+    size = 2;
+  }
+  quant::Statistics statistics = collector.finish("");
+  ASSERT_NE(statistics.find("a"), nullptr);
+  EXPECT_EQ(statistics.find("a")->sampleCount, 2);
+  EXPECT_EQ(statistics.find("a")->elementCount, 32 + 24);
+  EXPECT_EQ(statistics.find("a")->channelSumOfSquares.size(), 2u);
+}
+
 TEST(StatisticsCollector, OddValuesNameTheSampleAndTheTensor) {
   Module m(program);
   StatisticsCollector collector;
