@@ -26,8 +26,9 @@ class TwoShapes(support.Test):
 
     def arguments(self, *extra, evaluation=True, height=16, width=16, output="out"):
         given = ["--eval", self.model / "eval"] if evaluation else []
-        return ["compile", self.model / "model.onnx", *support.bind(height=height, width=width), "--recipe", "w8a8",
-                "--calib", self.model / "calib", *given, "--emit", "qdq", "-o", self.folder / output, *extra]
+        return ["compile", self.model / "model.onnx", *support.bind(height=height, width=width), *extra, "-o", self.folder / output,
+                "--calib", self.model / "calib", *given, *(("--recipe", "w8a8") if "--recipe" not in extra else ()),
+                *(("--emit", "qdq") if "--emit" not in extra else ())]
 
     def report(self, output="out"):
         return json.loads((self.folder / output / "report.json").read_text())
@@ -81,6 +82,18 @@ class TwoShapes(support.Test):
                      *self.arguments("--metric", "sqnr", "--max-drop", "sqnr=1", evaluation=False, output="gate"))
         # With samples to evaluate, the ranges of the other shape serve.
         self.run_(*self.arguments("--metric", "sqnr", "--max-drop", "sqnr=25", output="evaluated"))
+
+    def testFilesThatNoSampleCanCheck(self):
+        self.keep("calib", 1)
+        targets = [("w8", "onnx", "matmulnbits", "the MatMulNBits file was not executed")]
+        if support.haveVendor():
+            targets.append(("w8a8", "snapdragon-8gen2", "binary", "the binary's blocks were not run"))
+        for recipe, target, emitted, message in targets:
+            with self.subTest(target=target):
+                process = self.run_(*self.arguments("--recipe", recipe, "--target", target, "--emit", emitted,
+                                                    evaluation=False, output=target))
+                self.assertIn(message, process.stderr)
+                self.assertIn(message, "\n".join(self.report(target)["notes"]))
 
     def testEvaluationWithoutTheDeployedShape(self):
         self.keep("eval", 1)
@@ -139,6 +152,25 @@ class ShapeDependentModel(support.Test):
 
     def testOneSampleOfTheDeployedShapeIsEnough(self):
         self.run_(*self.arguments(0, 1, 2))
+
+
+class ShapeThatTheModelRefuses(support.Test):
+    def testTheSampleIsNamed(self):
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+        graph = helper.make_graph(
+            [helper.make_node("Add", ["rows", "table"], ["sum"], name="/add")], "g",
+            [helper.make_tensor_value_info("rows", TensorProto.FLOAT, [1, "length"])],
+            [helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, "length"])],
+            [numpy_helper.from_array(np.ones((1, 8), np.float32), "table")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+                  self.folder / "model.onnx")
+        for length in (8, 12):
+            np.savez(self.folder / f"{length}.npz", rows=np.ones((1, length), np.float32))
+        process = self.refused(2, "/add", "compile", self.folder / "model.onnx", *support.bind(length=8), "--recipe",
+                               "w8a8", "--calib", self.folder / "8.npz", "--calib", self.folder / "12.npz",
+                               "--no-report", "-o", self.folder / "out")
+        self.assertIn("while preparing calibration sample '12.npz' and others with length=12", process.stderr)
 
 
 class Sequences(support.Test):
