@@ -114,6 +114,27 @@ def RaiseActivationsPass : Pass<"nibble-raise-activations", "::mlir::func::FuncO
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 
+def RaiseGemmPass : Pass<"nibble-raise-gemm", "::mlir::func::FuncOp"> {
+  let summary = "joins the product of a matrix with constant weights and the addition of its bias";
+  let description = [{
+    Exporters write a linear layer as a product and a sum; quantized, each rounds its result, while a
+    Gemm rounds once. The Gemm has the node name of the product and the tensor name of the sum.
+
+    ```mlir
+    %p = nn.matmul %x, %w : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+    %y = nn.add %p, %bias : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32>
+    ==>
+    %y = nn.gemm %x, %w, %bias
+    ```
+
+    Products of more than two dimensions, and those with other readers, stay.
+
+    numerics: exact up to the order in which the bias is added
+  }];
+  let statistics = [Statistic<"numRaised", "raised", "Products joined with their bias">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
 def OutlineBlocksPass : Pass<"nibble-outline-blocks", "::mlir::func::FuncOp"> {
   let summary = "cuts the function into nn.block operations";
   let description = [{
@@ -233,6 +254,31 @@ def PlaceQuantizersPass : Pass<"nibble-place-quantizers", "::mlir::ModuleOp"> {
   }];
   let statistics = [Statistic<"numPlaced", "placed", "Quantizers made">,
                     Statistic<"numShared", "shared", "Values that share the quantizer of what they move">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def TieQuantizersPass : Pass<"nibble-tie-quantizers", "::mlir::ModuleOp"> {
+  let summary = "lets values that end up on one grid share its quantizer";
+  let description = [{
+    An operand that only a concat reads, moved or not, takes the quantizer of the concat's result: it
+    is rounded once instead of twice. Operands with other readers and those with a range of their own
+    (softmax) keep theirs. A linear resize keeps the quantizer of its input.
+
+    ```mlir
+    %aq = nn.fake_quant %a, @a
+    %c = nn.concat %aq, %bq
+    %cq = nn.fake_quant %c, @c
+    ==>
+    %aq = nn.fake_quant %a, @c
+    %c = nn.concat %aq, %bq
+    %cq = nn.fake_quant %c, @c
+    ```
+
+    Each tie is a remark, which goes into the trace.
+
+    numerics: exact until ranges are set
+  }];
+  let statistics = [Statistic<"numTied", "tied", "Quantizers replaced by another">];
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 

@@ -1,9 +1,23 @@
 #include "passes/Assign/QuantizerUses.h"
 #include "lib/Dialect/NN/Blocks.h"
+#include "lib/Dialect/NN/Names.h"
+#include "passes/Calibrate/QuantizationRules.h"
+
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 
 namespace nibble {
+
+SmallVector<Value, 2> QuantizerUse::computedValues() {
+  SmallVector<Value, 2> values;
+  for (nn::FakeQuantOp op : fakeQuants) {
+    auto result = dyn_cast<OpResult>(op.getInput());
+    if (!result || !getMovedOperand(result))
+      values.push_back(op.getInput());
+  }
+  return values;
+}
 
 FailureOr<QuantizerUses> QuantizerUses::collect(ModuleOp module) {
   QuantizerUses uses;
@@ -25,6 +39,12 @@ FailureOr<QuantizerUses> QuantizerUses::collect(ModuleOp module) {
   });
   if (walked.wasInterrupted())
     return failure();
+  for (QuantizerUse &use : uses.list) {
+    std::optional<StringRef> tensor = use.quantizer.getTensor();
+    auto named = llvm::find_if(use.fakeQuants, [&](nn::FakeQuantOp op) { return nn::tensorName(op.getInput()) == tensor; });
+    if (tensor && named != use.fakeQuants.end())
+      std::rotate(use.fakeQuants.begin(), named, std::next(named));
+  }
   return uses;
 }
 

@@ -9,15 +9,18 @@
 
 namespace nibble {
 
-/// One quantizer and its fake_quants in program order. The first is where its values are made.
+/// One quantizer and its fake_quants: first that of the tensor that the quantizer is named after, the others in
+/// program order.
 struct QuantizerUse {
   nn::QuantizerOp quantizer;
   llvm::SmallVector<nn::FakeQuantOp, 2> fakeQuants;
 
   llvm::StringRef role() { return quantizer.getRole().value_or("activation"); }
   bool isActivation() { return role() == "activation"; }
-  /// What computed the values; null for graph inputs.
+  /// What computed the values of the tensor that the quantizer is named after; null for graph inputs.
   mlir::Operation *producer() { return fakeQuants.front().getInput().getDefiningOp(); }
+  /// The values that are computed, not moved from one another: several where quantizers are tied.
+  llvm::SmallVector<mlir::Value, 2> computedValues();
 };
 
 /// All quantizers of a module that have fake_quants, in the order of the first one in the program.

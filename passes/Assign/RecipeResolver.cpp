@@ -82,13 +82,16 @@ struct Matcher {
 
 /// Operations that an override may name to reach this quantizer.
 SmallVector<Operation *> getNodes(QuantizerUse &use) {
-  if (use.isActivation())
-    return {use.producer()};
-  llvm::SmallSetVector<Operation *, 4> readers;
+  llvm::SmallSetVector<Operation *, 4> nodes;
+  if (use.isActivation()) {
+    for (Value value : use.computedValues())
+      nodes.insert(value.getDefiningOp());
+    return nodes.takeVector();
+  }
   for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
     for (Operation *user : fakeQuant->getUsers())
-      readers.insert(user);
-  return readers.takeVector();
+      nodes.insert(user);
+  return nodes.takeVector();
 }
 
 class Resolver {
@@ -140,7 +143,8 @@ public:
 
 private:
   bool matches(const Matcher &matcher, QuantizerUse &use) const {
-    if (matcher.tensor && !matcher.tensor->match(nn::tensorName(use.fakeQuants.front().getInput())))
+    auto isNamed = [&](Value value) { return matcher.tensor->match(nn::tensorName(value)); };
+    if (matcher.tensor && llvm::none_of(use.computedValues(), isNamed))
       return false;
     return llvm::any_of(getNodes(use), [&](Operation *op) { return matcher.matchesNode(op, roles); });
   }

@@ -8,6 +8,7 @@ namespace nibble {
 void buildQuantizePipeline(OpPassManager &manager, const quant::Statistics &statistics, const Recipe &recipe,
                            const Target &target) {
   manager.addPass(createPlaceQuantizersPass());
+  manager.addPass(createTieQuantizersPass());
   manager.addPass(createAssignEncodingsPass(recipe, target));
   // Biases are stored in steps of the input's scale, so activations come first.
   manager.addPass(createQuantizeActivationsPass(statistics, recipe, target));
