@@ -32,6 +32,14 @@ Value measuringPoint(Value result) {
   return first->getResult(0);
 }
 
+/// The relu that takes its operand's quantizer, so that both are one rounding: the only reader of `rounded`.
+nn::ReluOp tiedRelu(Value rounded) {
+  auto fakeQuant = rounded.getDefiningOp<nn::FakeQuantOp>();
+  auto relu = fakeQuant && rounded.hasOneUse() ? dyn_cast<nn::ReluOp>(*rounded.user_begin()) : nn::ReluOp();
+  auto behind = relu ? measuringPoint(relu.getResult()).getDefiningOp<nn::FakeQuantOp>() : nn::FakeQuantOp();
+  return behind && behind.getQuantizer() == fakeQuant.getQuantizer() ? relu : nn::ReluOp();
+}
+
 } // namespace
 
 struct LayerErrors::State {
@@ -120,10 +128,15 @@ LayerErrors::LayerErrors(func::FuncOp quantized) : state(std::make_unique<State>
       return;
     for (Value result : op->getResults()) {
       auto type = cast<RankedTensorType>(result.getType());
+      Value measured = measuringPoint(result);
+      // What the relu cuts off is no error of the layer, so both are one row, compared behind the relu.
+      if (nn::ReluOp relu = tiedRelu(measured)) {
+        result = relu.getResult();
+        measured = measuringPoint(result);
+      }
       std::string name = nn::tensorName(result);
       if (!type.getElementType().isF32() || name.empty() || !state->reference.try_emplace(name).second)
         continue;
-      Value measured = measuringPoint(result);
       state->layerAt[measured] = state->layers.size();
       state->layers.push_back({op, name, measured, {}, {}});
     }

@@ -170,7 +170,9 @@ public:
         Tensor z = values.lookup(op.getOperand(op.getNumOperands() - 1));
         for (int64_t i = 0; i < x.elementCount(); ++i) {
           float a = x.values<float>()[i], b = z.values<float>()[i];
-          y.mutableData<float>()[i] = llvm::isa<nn::AddOp>(op) ? a + b : std::fabs(a);
+          y.mutableData<float>()[i] = llvm::isa<nn::AddOp>(op)    ? a + b
+                                        : llvm::isa<nn::ReluOp>(op) ? std::max(a, 0.0f)
+                                                                    : std::fabs(a);
         }
       }
       set(op.getResult(0), y);
@@ -283,6 +285,38 @@ func.func @main(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
   });
   EXPECT_EQ(row.activationBits, 8u);
   EXPECT_EQ(row.reason, "8-bit activations");
+}
+
+TEST(LayerErrors, AReluCutsOffNoErrorOfTheLayerBeforeIt) {
+  mlir::MLIRContext context;
+  context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>();
+  auto floatModule = mlir::parseSourceString<mlir::ModuleOp>(R"(
+    func.func @main(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
+      %a = nn.add %x, %x : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32> loc("A"("a"))
+      %r = nn.relu %a : (tensor<4xf32>) -> tensor<4xf32> loc("R"("r"))
+      return %r : tensor<4xf32>
+    })", &context);
+  auto quantizedModule = mlir::parseSourceString<mlir::ModuleOp>(R"(
+    nn.quantizer @qr {storage = ui8, scales = dense<1.0> : tensor<f32>}
+    func.func @main(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
+      %a = nn.add %x, %x : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32> loc("A"("a"))
+      %aq = nn.fake_quant %a, @qr : (tensor<4xf32>) -> tensor<4xf32> loc("A/q"("a/q"))
+      %r = nn.relu %aq : (tensor<4xf32>) -> tensor<4xf32> loc("R"("r"))
+      %rq = nn.fake_quant %r, @qr : (tensor<4xf32>) -> tensor<4xf32> loc("R/q"("r/q"))
+      return %rq : tensor<4xf32>
+    })", &context);
+  ASSERT_TRUE(floatModule && quantizedModule);
+  mlir::func::FuncOp reference = *floatModule->getOps<mlir::func::FuncOp>().begin();
+  mlir::func::FuncOp quantized = *quantizedModule->getOps<mlir::func::FuncOp>().begin();
+  LayerErrors errors(quantized);
+  HandProgram floatProgram(reference, errors.floatObserver()), isolated(quantized, errors.isolatedObserver()),
+      accumulated(quantized, errors.accumulatedObserver());
+  valueOrFail(errors.addSample(floatProgram, isolated, accumulated, {Tensor::fromValues<float>({4}, {-5, -9, 1.1f, 3})}));
+  std::vector<report::LayerError> rows = errors.finish(nullptr);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].node, "A");
+  EXPECT_EQ(rows[0].tensor, "r");
+  EXPECT_NEAR(rows[0].isolated.maxError, 0.2, 1e-6) << "the relu makes the negative sums zero in both";
 }
 
 } // namespace
