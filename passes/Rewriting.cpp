@@ -97,9 +97,9 @@ bool hasStaticShape(Value value) {
   return type && type.hasStaticShape();
 }
 
-LogicalResult applyPatterns(Operation *op, RewritePatternSet &&patterns) {
+LogicalResult applyPatterns(Operation *op, RewritePatternSet &&patterns, RewriterBase::Listener *listener) {
   GreedyRewriteConfig config;
-  config.enableFolding(false).enableConstantCSE(false).setRegionSimplificationLevel(
+  config.setListener(listener).enableFolding(false).enableConstantCSE(false).setRegionSimplificationLevel(
       GreedySimplifyRegionLevel::Disabled);
   return applyPatternsGreedily(op, std::move(patterns), config);
 }

@@ -60,8 +60,9 @@ std::optional<std::pair<mlir::Value, mlir::Value>> matchEitherOperand(mlir::Oper
 bool hasStaticShape(mlir::Value value);
 
 /// Applies `patterns` to everything inside `op` until nothing changes. Constants are neither folded,
-/// merged nor moved, so that they keep their names.
-llvm::LogicalResult applyPatterns(mlir::Operation *op, mlir::RewritePatternSet &&patterns);
+/// merged nor moved, so that they keep their names. `listener`, if given, is told of every rewrite.
+llvm::LogicalResult applyPatterns(mlir::Operation *op, mlir::RewritePatternSet &&patterns,
+                                  mlir::RewriterBase::Listener *listener = nullptr);
 
 } // namespace nibble
 

@@ -98,6 +98,8 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> legalized;
 
   std::vector<calib::InputSpec> inputs;
+  /// Files with the model's external data.
+  std::vector<std::string> externalFiles;
   /// Empty where there is none. Evaluation data has the deployed shape; it is a part of the calibration data where
   /// --eval is absent.
   std::shared_ptr<calib::Dataset> calibrationData, evaluationData;

@@ -32,6 +32,7 @@ llvm::Error Compilation::openData() {
   if (!read)
     return read.takeError();
   inputs = std::move(*read);
+  externalFiles = std::move(summary->externalFiles);
   if (!options.calibration.empty()) {
     llvm::Expected<std::shared_ptr<calib::Dataset>> dataset = openDataset(options.calibration);
     if (!dataset)

@@ -1,12 +1,12 @@
 //===- Publish.cpp - report, manifest and trace of a compile ---------------===//
 #include "cli/driver/Compilation.h"
+#include "cli/driver/Trace.h"
 
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Report/Manifest.h"
 #include "lib/Support/AtomicFile.h"
 
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -19,14 +19,6 @@ std::vector<std::string> Compilation::outputNames() {
   for (unsigned i = 0; i < function.getNumResults(); ++i)
     names.push_back(function.getResultAttrOfType<StringAttr>(i, nn::nameAttribute).str());
   return names;
-}
-
-/// trace.json: what the passes decided, in order.
-static std::string formatTrace(const std::vector<TraceEvent> &events) {
-  llvm::json::Array array;
-  for (const TraceEvent &event : events)
-    array.push_back(llvm::json::Object{{"phase", event.phase}, {"node", event.node}, {"decision", event.message}});
-  return llvm::formatv("{0:2}\n", llvm::json::Value(llvm::json::Object{{"version", 1}, {"events", std::move(array)}}));
 }
 
 llvm::Error Compilation::writeReportFiles() {
@@ -66,7 +58,10 @@ llvm::Error Compilation::publish() {
   if (options.writeReport) {
     if (llvm::Error error = writeReportFiles())
       return error;
-    if (llvm::Error error = writeFileAtomically(output->path("trace.json"), formatTrace(diagnostics.events())))
+    llvm::Expected<std::string> trace = formatTrace(diagnostics.events(), *module);
+    if (!trace)
+      return trace.takeError();
+    if (llvm::Error error = writeFileAtomically(output->path("trace.json"), *trace))
       return error;
   }
   report::Manifest manifest;
@@ -76,6 +71,12 @@ llvm::Error Compilation::publish() {
   manifest.bindings = options.bindings;
   manifest.options["emulate-samples"] = std::to_string(options.emulateSamples);
   manifest.inputs.push_back({"model", options.modelPath});
+  for (const std::string &file : externalFiles)
+    manifest.inputs.push_back({"external data", file});
+  for (const std::string &file : recipe.files)
+    manifest.inputs.push_back({"recipe", file});
+  for (const std::string &file : target->files)
+    manifest.inputs.push_back({"target", file});
   if (calibrationData && !recipe.isWeightOnly())
     for (const std::string &file : calibrationData->files())
       manifest.inputs.push_back({"calibration", file});

@@ -300,7 +300,10 @@ llvm::Expected<Recipe> Reader::load(llvm::StringRef nameOrPath, unsigned depth) 
   llvm::Expected<YamlFile> file = YamlFile::open(*path);
   if (!file)
     return file.takeError();
-  return Reader(*file).read(depth);
+  llvm::Expected<Recipe> recipe = Reader(*file).read(depth);
+  if (recipe)
+    recipe->files.insert(recipe->files.begin(), *path);
+  return recipe;
 }
 
 /// A double-quoted YAML scalar; JSON's escapes are YAML's.

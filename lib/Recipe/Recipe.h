@@ -72,6 +72,8 @@ struct Recipe {
   WeightSettings weights;
   ActivationSettings activations;
   std::vector<Override> overrides;
+  /// The files that it was read from: its own, then those of the recipes that it is based on.
+  std::vector<std::string> files;
 
   bool isWeightOnly() const { return activations.bits.value_or(0) == 0; }
 

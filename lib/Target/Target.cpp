@@ -122,7 +122,8 @@ static llvm::Error readRules(const YamlFile &file, const YAML::Node &root, llvm:
       return name.takeError();
     if (name->empty() || !llvm::all_of(*name, [](char c) { return llvm::isAlnum(c) || c == '-'; }))
       return file.errorAt(include, "wanted the name of a file in 'rules', without folder and extension");
-    llvm::Expected<YamlFile> shared = YamlFile::open(join(folder, "rules", *name + ".yaml"));
+    target.files.push_back(join(folder, "rules", *name + ".yaml"));
+    llvm::Expected<YamlFile> shared = YamlFile::open(target.files.back());
     if (!shared)
       return shared.takeError();
     if (llvm::Error error = shared->expectMap(shared->root(), {"schema", "legality", "bounds"}))
@@ -164,6 +165,7 @@ llvm::Expected<std::unique_ptr<Target>> Target::load(llvm::StringRef name) {
   if (llvm::Error error = expectSchema(*file, "nibble-target-1"))
     return std::move(error);
   auto target = std::make_unique<ParsedTarget>();
+  target->files.push_back(join(folder, name + ".yaml"));
   if (llvm::Error error = readStrings(*file, root, *target))
     return std::move(error);
   if (target->name != name)

@@ -73,6 +73,8 @@ public:
   bool unsignedActivations = true;
   /// Names of passes/Legalize patterns that this target always wants, in order.
   std::vector<std::string> legalizations;
+  /// The files that it was read from.
+  std::vector<std::string> files;
 
   virtual Legality legality(const LegalityQuery &query) const = 0;
   /// The bound measured for an operation with this result storage type. `weight` is the encoding of a

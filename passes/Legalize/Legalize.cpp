@@ -11,6 +11,30 @@ namespace nibble {
 
 namespace {
 
+/// Says with a remark at the node which legalization rewrote it.
+class RewriteTracer : public RewriterBase::Listener {
+public:
+  /// Patterns of `set` that no earlier call saw are those of `legalization`.
+  void addPatterns(RewritePatternSet &set, const Legalization &legalization) {
+    for (const std::unique_ptr<RewritePattern> &pattern : set.getNativePatterns())
+      owners.try_emplace(pattern.get(), &legalization);
+  }
+  void notifyPatternBegin(const Pattern &pattern, Operation *op) override {
+    location = op->getLoc();
+    node = nn::nodeName(op);
+  }
+  void notifyPatternEnd(const Pattern &pattern, LogicalResult status) override {
+    if (const Legalization *owner = owners.lookup(&pattern); owner && succeeded(status))
+      mlir::emitRemark(*location, "node '") << node << "': rewritten by '" << owner->name << "' (" << owner->numerics << ")";
+  }
+
+private:
+  llvm::DenseMap<const Pattern *, const Legalization *> owners;
+  /// Of the operation being matched, which the rewrite may erase.
+  std::optional<Location> location;
+  std::string node;
+};
+
 struct Legalize : impl::LegalizePassBase<Legalize> {
   using Base::Base;
 
@@ -19,10 +43,13 @@ struct Legalize : impl::LegalizePassBase<Legalize> {
     RewritePatternSet set(&getContext());
     if (failed(choose(chosen)))
       return signalPassFailure();
+    RewriteTracer tracer;
     for (const Legalization *legalization : chosen)
-      if (legalization->populate)
+      if (legalization->populate) {
         legalization->populate(set);
-    if (failed(applyPatterns(getOperation(), std::move(set))) || failed(checkEliminated(chosen)))
+        tracer.addPatterns(set, *legalization);
+      }
+    if (failed(applyPatterns(getOperation(), std::move(set), &tracer)) || failed(checkEliminated(chosen)))
       return signalPassFailure();
   }
 

@@ -47,7 +47,8 @@ public:
       if (!std::isfinite(value))
         return use.fakeQuants.front()->emitError("constant '")
                << use.quantizer.getTensor().value_or("") << "': element " << index << " is not finite";
-    return store(use, *constant, quant::makeConstantEncoding(*constant, encoding->storage, encoding->symmetric));
+    return store(use, *constant, quant::makeConstantEncoding(*constant, encoding->storage, encoding->symmetric),
+                 "extremes of the constant");
   }
 
   LogicalResult quantizeWeight(QuantizerUse &use, const WeightSettings &settings) {
@@ -63,11 +64,17 @@ public:
       return reader.getOwner()->emitError("node '")
              << nn::nodeName(reader.getOwner()) << "', weight '" << use.quantizer.getTensor().value_or("")
              << "': " << llvm::toString(chosen.takeError());
+    unsigned raisedBefore = numRaised;
     for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
       for (Operation *op : fakeQuant->getUsers())
         if (failed(raiseScalesForBias(op, *chosen)))
           return failure();
-    return store(use, *weight, *chosen);
+    std::string origin = options.searchScale ? "least squared error" : "extremes of the weight";
+    if (options.searchScale && !options.importance.empty())
+      origin += ", weighted by the mean square of the inputs";
+    if (numRaised > raisedBefore)
+      origin += ", " + std::to_string(numRaised - raisedBefore) + " scales raised for the sake of the bias";
+    return store(use, *weight, *chosen, origin);
   }
 
   LogicalResult quantizeBias(QuantizerUse &use) {
@@ -82,7 +89,7 @@ public:
     quant::Encoding chosen = *encoding;
     for (float scale : weight->scales)
       chosen.scales.push_back(quant::makeScale(static_cast<double>(input->scales[0]) * static_cast<double>(scale)));
-    return store(use, *bias, chosen);
+    return store(use, *bias, chosen, "input scale times weight scale");
   }
 
   unsigned numStored = 0, numRaised = 0;
@@ -208,13 +215,15 @@ private:
   }
 
   /// Replaces the float constant behind every fake_quant of `use` by its integers.
-  LogicalResult store(QuantizerUse &use, const Tensor &values, const quant::Encoding &encoding) {
+  LogicalResult store(QuantizerUse &use, const Tensor &values, const quant::Encoding &encoding,
+                      const std::string &origin) {
     llvm::Expected<Tensor> stored = quant::quantize(values, encoding);
     if (!stored)
       return use.fakeQuants.front()->emitError("tensor '")
              << use.quantizer.getTensor().value_or("") << "': " << llvm::toString(stored.takeError());
     if (llvm::Error error = nn::writeEncoding(use.quantizer, encoding))
       return use.quantizer.emitError(llvm::toString(std::move(error)));
+    use.quantizer.setOrigin(StringRef(origin));
     MLIRContext *context = use.quantizer.getContext();
     llvm::Expected<Attribute> attribute = nn::makeConstantAttribute(context, *stored);
     if (!attribute)

@@ -91,6 +91,7 @@ llvm::Expected<ModelSummary> summarizeModel(llvm::StringRef path) {
   }
   summary.fileBytes = static_cast<int64_t>(model->modelFile().fileBytes());
   summary.externalBytes = static_cast<int64_t>(model->modelFile().externalBytes());
+  summary.externalFiles = model->modelFile().externalPaths();
   return summary;
 }
 

@@ -83,4 +83,11 @@ llvm::Expected<MappedBytes> ModelFile::locate(const onnx::TensorProto &tensor, l
   return result;
 }
 
+std::vector<std::string> ModelFile::externalPaths() const {
+  std::vector<std::string> paths;
+  for (const auto &[location, opened] : externalFiles)
+    paths.push_back(opened->path().str());
+  return paths;
+}
+
 } // namespace nibble::onnx_import

@@ -31,6 +31,8 @@ public:
   uint64_t fileBytes() const { return file->bytes().size(); }
   /// Bytes of all external files opened so far.
   uint64_t externalBytes() const { return externalTotal; }
+  /// Paths of all external files opened so far, sorted.
+  std::vector<std::string> externalPaths() const;
 
   onnx::ModelProto model;
 
