@@ -134,6 +134,23 @@ Value resolveMovedValue(Value value) {
   }
 }
 
+bool reachesOnlySoftmax(Value value, bool throughSums) {
+  if (value.use_empty())
+    return false;
+  return llvm::all_of(value.getUses(), [&](OpOperand &use) {
+    Operation *op = use.getOwner();
+    if (isa<nn::SoftmaxOp>(op))
+      return true;
+    if (auto block = dyn_cast<nn::BlockOp>(op))
+      return reachesOnlySoftmax(block.getBody().getArgument(use.getOperandNumber()), throughSums);
+    if (isa<nn::YieldOp>(op))
+      return reachesOnlySoftmax(op->getParentOp()->getResult(use.getOperandNumber()), throughSums);
+    bool goesOn = isa<nn::FakeQuantOp>(op) || (throughSums && isa<nn::AddOp>(op)) ||
+                  (op->getNumResults() == 1 && getMovedOperand(op->getResult(0)) == use.get());
+    return goesOn && reachesOnlySoftmax(op->getResult(0), throughSums);
+  });
+}
+
 std::string comparableOperatorName(llvm::StringRef name) {
   std::string result;
   for (char c : name)

@@ -47,6 +47,10 @@ std::optional<FixedRange> getFixedRange(mlir::Operation *op);
 /// Follows block arguments, fake_quants and operators that only move data up to what computed the values.
 mlir::Value resolveMovedValue(mlir::Value value);
 
+/// True where every reader of these values, moved or not, is a softmax; with `throughSums` also where they are
+/// added to others on the way, as a mask of attention scores is.
+bool reachesOnlySoftmax(mlir::Value value, bool throughSums);
+
 /// True for tensors of floats.
 bool isFloatTensor(mlir::Type type);
 /// The nn.constant behind a value, through fake_quant and dequantize_weight; null where there is none.

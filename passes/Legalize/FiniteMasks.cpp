@@ -2,7 +2,8 @@
 //
 // Exporters mask attention scores by adding the lowest float or minus infinity.
 // A quantizer whose range holds such a value has no step left for the scores, so
-// the constants behind masks, those below -10000, are clamped.
+// the constants behind masks, those below -10000, are clamped. Scores are of the
+// order of 10; no model scales them by this much.
 //
 // The value: softmax gives a masked position at most exp(mask - d), where d is by
 // how much the highest visible score of the row lies above the masked score. At
@@ -21,19 +22,16 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
-/// Scores are of the order of 10; no model scales them by this much.
-constexpr float maskThreshold = 10000;
-
 /// `tensor` with magnitudes above the threshold clamped, or an empty tensor where there are none. Large
 /// positive values occur as factors of (mask - 1).
 Tensor clampMask(const Tensor &tensor) {
   if (tensor.elementType() != ElementType::F32)
     return {};
-  if (llvm::none_of(tensor.values<float>(), [](float v) { return v <= -maskThreshold || v >= maskThreshold; }))
+  if (llvm::none_of(tensor.values<float>(), [](float v) { return v <= maskThreshold || v >= -maskThreshold; }))
     return {};
   Tensor clamped = Tensor::allocate(ElementType::F32, tensor.shape());
   llvm::transform(tensor.values<float>(), clamped.mutableData<float>(), [](float value) {
-    return value <= -maskThreshold ? finiteMaskValue : value >= maskThreshold ? -finiteMaskValue : value;
+    return value <= maskThreshold ? finiteMaskValue : value >= -maskThreshold ? -finiteMaskValue : value;
   });
   return clamped;
 }

@@ -32,8 +32,8 @@ struct Legalization {
 /// All legalizations, in the order of the documentation.
 llvm::ArrayRef<Legalization> getLegalizations();
 
-/// What masked attention scores are clamped to, see FiniteMasks.cpp.
-inline constexpr float finiteMaskValue = -50.0f;
+/// What masked attention scores are clamped to, and below which values count as masks, see FiniteMasks.cpp.
+inline constexpr float finiteMaskValue = -50.0f, maskThreshold = -10000.0f;
 
 void populateErfGeluPatterns(mlir::RewritePatternSet &patterns);
 void populateTanhGeluPatterns(mlir::RewritePatternSet &patterns);

@@ -3,7 +3,8 @@
 // A range comes from the statistics of the tensor, from a rule of the operator, or not at all: a value with
 // neither is an error. Two rules narrow what was measured. Scores that only a softmax reads, and to which
 // a mask was added, need no room for the mask: what lies further below the unmasked scores than the
-// softmax can resolve is zero behind it. And a fixed range, which holds for every input, is cut to the
+// softmax can resolve is zero behind it; a mask that is an input of the model saturates at the value that
+// constant masks are clamped to. And a fixed range, which holds for every input, is cut to the
 // extremes seen where 8 bits would be too coarse for it.
 //
 //===----------------------------------------------------------------------===//
@@ -12,6 +13,7 @@
 #include "passes/Assign/PassInputs.h"
 #include "passes/Assign/RecipeResolver.h"
 #include "passes/Calibrate/QuantizationRules.h"
+#include "passes/Legalize/Legalizations.h"
 #include "passes/Passes.h"
 
 #include <cmath>
@@ -55,30 +57,40 @@ public:
       fixed = getFixedRange(producer);
     if (fixed && (!seen || bitWidth(options.storage) > 8))
       return write(quantizer, quant::makeTensorEncoding(options.storage, options.symmetric, fixed->range.min,
-                                                        fixed->range.max));
+                                                        fixed->range.max),
+                   fixed->rule.str());
     if (!seen)
       return refuse(use, "there are no statistics for its values");
     llvm::Expected<quant::Range> range = quant::estimateRange(*seen, options);
     if (!range)
       return refuse(use, llvm::toString(range.takeError()));
+    std::string origin = "observer '" + options.observer + "' of " + std::to_string(seen->sampleCount) + " samples";
     if (fixed) {
       range->min = std::max(range->min, fixed->range.min);
       range->max = std::min(range->max, fixed->range.max);
+      origin += ", " + fixed->rule.str();
+    }
+    if (!use.producer() && range->min < maskThreshold &&
+        reachesOnlySoftmax(use.fakeQuants.front().getInput(), /*throughSums=*/true)) {
+      range->min = finiteMaskValue;
+      origin += ", a mask of attention scores needs no lower value";
+      ++numFloors;
     }
     if (std::optional<float> floor = findScoreFloor(use, value, bitWidth(options.storage)); floor && *floor > range->min) {
       range->min = *floor;
-      quantizer.setOrigin(StringRef("masked scores lie above what softmax resolves"));
+      origin += ", masked scores end where softmax resolves nothing";
       ++numFloors;
     }
-    return write(quantizer, quant::makeActivationEncoding(*seen, *range, options));
+    return write(quantizer, quant::makeActivationEncoding(*seen, *range, options), origin);
   }
 
   unsigned numRanges = 0, numFloors = 0;
 
 private:
-  LogicalResult write(nn::QuantizerOp quantizer, const quant::Encoding &encoding) {
+  LogicalResult write(nn::QuantizerOp quantizer, const quant::Encoding &encoding, const std::string &origin) {
     if (llvm::Error error = nn::writeEncoding(quantizer, encoding))
       return quantizer.emitError(llvm::toString(std::move(error)));
+    quantizer.setOrigin(StringRef(origin));
     ++numRanges;
     return success();
   }
@@ -98,30 +110,12 @@ private:
            use.quantizer.getStorage().getIntOrFloatBitWidth() < settings.bits.value_or(0);
   }
 
-  /// True where every reader of these values, moved or not, is a softmax.
-  static bool feedsOnlySoftmax(Value value) {
-    if (value.use_empty())
-      return false;
-    return llvm::all_of(value.getUses(), [](OpOperand &use) {
-      Operation *op = use.getOwner();
-      if (isa<nn::SoftmaxOp>(op))
-        return true;
-      if (auto block = dyn_cast<nn::BlockOp>(op))
-        return feedsOnlySoftmax(block.getBody().getArgument(use.getOperandNumber()));
-      if (isa<nn::YieldOp>(op))
-        return feedsOnlySoftmax(op->getParentOp()->getResult(use.getOperandNumber()));
-      bool moves = isa<nn::FakeQuantOp>(op) ||
-                   (op->getNumResults() == 1 && getMovedOperand(op->getResult(0)) == use.get());
-      return moves && feedsOnlySoftmax(op->getResult(0));
-    });
-  }
-
   /// For scores + mask in front of a softmax: the lowest value worth representing. Every row has an unmasked
   /// score, which is at least the smallest score seen; a value further below it than ln(2^(bits + 1)) is
   /// less than half a step of the softmax's result.
   std::optional<float> findScoreFloor(QuantizerUse &use, Value value, unsigned bits) {
     auto add = value.getDefiningOp<nn::AddOp>();
-    if (!add || !feedsOnlySoftmax(use.fakeQuants.front().getInput()))
+    if (!add || !reachesOnlySoftmax(use.fakeQuants.front().getInput(), /*throughSums=*/false))
       return std::nullopt;
     const quant::TensorStatistics *sum = statistics.find(nn::tensorName(add.getResult()));
     const quant::TensorStatistics *scores = nullptr;
