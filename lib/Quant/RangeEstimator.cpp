@@ -215,12 +215,16 @@ static llvm::Expected<Range> estimateWithoutHeadroom(const TensorStatistics &sta
 
 llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
   llvm::Expected<Range> range = estimateWithoutHeadroom(statistics, options);
-  if (range && options.headroom > 0) {
+  if (range && (options.headroom > 0 || options.sampleHeadroom > 0)) {
     // Both ends grow by the same amount, as the next outlier may fall on either side; an end at 0 stays, as it
-    // mostly is a property of the operator.
-    float room = static_cast<float>(options.headroom) * (std::max(range->max, 0.0f) - std::min(range->min, 0.0f));
-    range->min -= range->min < 0 ? room : 0;
-    range->max += range->max > 0 ? room : 0;
+    // mostly is a property of the operator. An end that the observer drew in has no use for samples to come.
+    float span = std::max(range->max, 0.0f) - std::min(range->min, 0.0f);
+    double perSample = options.sampleHeadroom / static_cast<double>(std::max<int64_t>(1, statistics.sampleCount));
+    auto roomAt = [&](float end, float extreme) {
+      return end == 0 ? 0 : static_cast<float>(options.headroom + (end == extreme ? perSample : 0)) * span;
+    };
+    range->min -= roomAt(std::min(range->min, 0.0f), statistics.min);
+    range->max += roomAt(std::max(range->max, 0.0f), statistics.max);
   }
   return range;
 }

@@ -21,6 +21,10 @@ struct RangeOptions {
   double percentile = 99.99;
   /// Share of the range added at each end that is not 0, for values that calibration did not meet.
   double headroom = 0;
+  /// Share of the range, divided by the number of samples, added at each end that reaches the extreme seen. Of n
+  /// numbers drawn evenly from [0, b], the largest lies b / (n + 1) below b on average, so that 1 makes an unbiased
+  /// estimate of b (the "German tank problem").
+  double sampleHeadroom = 0;
   ElementType storage = ElementType::U8;
   bool symmetric = false;
 };
@@ -31,7 +35,7 @@ struct RangeOptions {
 ///   percentile      quantiles of the histogram, linear inside a bin
 ///   mse             least expected squared error: step^2 / 12 inside the range, the distance to the bound outside
 ///   entropy         least Kullback-Leibler divergence between the histogram and its quantized form
-/// and then `headroom` is added; without it never wider than the extremes. Errors: BadInput (unknown observer,
+/// and then the headrooms are added; without them never wider than the extremes. Errors: BadInput (unknown observer,
 /// percentile outside (0, 100], no values seen, values that are not finite).
 llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options);
 

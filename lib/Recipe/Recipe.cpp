@@ -184,7 +184,7 @@ private:
   }
 
   llvm::Error readActivations(const YAML::Node &map, ActivationSettings &settings) const {
-    if (llvm::Error error = file.expectMap(map, {"bits", "symmetric", "observer", "percentile", "headroom"}))
+    if (llvm::Error error = file.expectMap(map, {"bits", "symmetric", "observer", "percentile", "headroom", "sample-headroom"}))
       return error;
     if (llvm::Error error = readField(map, "bits", settings.bits,
                                       [&](const YAML::Node &node) { return readBits(node, {8, 16}); }))
@@ -196,13 +196,15 @@ private:
     if (llvm::Error error = readField(map, "observer", settings.observer,
                                       [&](const YAML::Node &node) { return readChoice(node, observers); }))
       return error;
-    if (llvm::Error error = readField(map, "headroom", settings.headroom,
-                                      [&](const YAML::Node &node) -> llvm::Expected<double> {
-                                        llvm::Expected<double> value = file.asNumber(node, 0);
-                                        if (value && *value > 1)
-                                          return file.errorAt(node, "wanted a share from 0 to 1, found " + node.Scalar());
-                                        return value;
-                                      }))
+    auto readShare = [&](const YAML::Node &node) -> llvm::Expected<double> {
+      llvm::Expected<double> value = file.asNumber(node, 0);
+      if (value && *value > 1)
+        return file.errorAt(node, "wanted a share from 0 to 1, found " + node.Scalar());
+      return value;
+    };
+    if (llvm::Error error = readField(map, "headroom", settings.headroom, readShare))
+      return error;
+    if (llvm::Error error = readField(map, "sample-headroom", settings.sampleHeadroom, readShare))
       return error;
     return readField(map, "percentile", settings.percentile, [&](const YAML::Node &node) -> llvm::Expected<double> {
       llvm::Expected<double> value = file.asNumber(node, 0);
@@ -350,6 +352,8 @@ void writeSettings(llvm::raw_ostream &os, const std::string &indent, const Weigh
       os << indent << "  percentile: " << llvm::format("%.17g", *activations.percentile) << '\n';
     if (activations.headroom)
       os << indent << "  headroom: " << llvm::format("%.17g", *activations.headroom) << '\n';
+    if (activations.sampleHeadroom)
+      os << indent << "  sample-headroom: " << llvm::format("%.17g", *activations.sampleHeadroom) << '\n';
   }
 }
 

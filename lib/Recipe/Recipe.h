@@ -45,6 +45,8 @@ struct ActivationSettings {
   std::optional<double> percentile;
   /// Share of the range added at each end, for values that calibration did not meet; 0 to 1.
   std::optional<double> headroom;
+  /// Share of the range, divided by the number of samples, added at each end that reaches the extreme seen; 0 to 1.
+  std::optional<double> sampleHeadroom;
 
   bool operator==(const ActivationSettings &) const = default;
 };

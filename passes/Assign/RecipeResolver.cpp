@@ -192,7 +192,8 @@ private:
            apply("symmetric", from.symmetric, to.symmetric, entry, setBy, use) &&
            apply("observer", from.observer, to.observer, entry, setBy, use) &&
            apply("percentile", from.percentile, to.percentile, entry, setBy, use) &&
-           apply("headroom", from.headroom, to.headroom, entry, setBy, use);
+           apply("headroom", from.headroom, to.headroom, entry, setBy, use) &&
+           apply("sample-headroom", from.sampleHeadroom, to.sampleHeadroom, entry, setBy, use);
   }
 
   const Recipe &recipe;

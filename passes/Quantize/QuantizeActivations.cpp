@@ -42,6 +42,7 @@ public:
     options.observer = settings.observer.value_or("min-max");
     options.percentile = settings.percentile.value_or(99.99);
     options.headroom = settings.headroom.value_or(0);
+    options.sampleHeadroom = settings.sampleHeadroom.value_or(0);
     options.storage = encoding->storage;
     if (isNarrowed(use, settings)) {
       // Settings for 16 bits, where covering everything is best, do not suit an edge rounded to 8.

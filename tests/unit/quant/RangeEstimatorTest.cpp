@@ -131,6 +131,25 @@ TEST(RangeEstimator, HeadroomWidensWhatIsNotZero) {
   EXPECT_EQ(range.max, 8);
 }
 
+TEST(RangeEstimator, FewSamplesLeaveMoreHeadroom) {
+  TensorStatistics statistics = makeStatistics({-2, 0, 6});
+  RangeOptions options;
+  options.sampleHeadroom = 0.5;
+  statistics.sampleCount = 2;
+  Range range = llvm::cantFail(estimateRange(statistics, options));
+  EXPECT_EQ(range.min, -4);
+  EXPECT_EQ(range.max, 8);
+  statistics.sampleCount = 400;
+  range = llvm::cantFail(estimateRange(statistics, options));
+  EXPECT_FLOAT_EQ(range.max, 6.01f);
+  // An end that the observer drew in stays.
+  options.observer = "moving-average";
+  statistics.movingMin = -2, statistics.movingMax = 5;
+  range = llvm::cantFail(estimateRange(statistics, options));
+  EXPECT_FLOAT_EQ(range.min, -2 - 7 * 0.5f / 400);
+  EXPECT_EQ(range.max, 5);
+}
+
 TEST(RangeEstimator, IntegersAreRepresentedExactlyWhereTheyFit) {
   std::vector<float> steps;
   for (int i = 0; i < 1000; i += 37)
