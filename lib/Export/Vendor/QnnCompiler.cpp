@@ -34,10 +34,13 @@ public:
       path::system_temp_directory(/*ErasedOnReboot=*/true, result);
     else
       result = parent;
+    // The child and the vendor's library get this path; LLVM would take a relative one as one below /tmp.
+    if (std::error_code error = fs::make_absolute(result))
+      return makeError(ErrorKind::IO, "cannot find the working folder: " + error.message());
     path::append(result, ".nibble-%%%%%%%%.partial");
     for (int attempt = 0; attempt < 16; ++attempt) {
       llvm::SmallString<128> candidate;
-      fs::createUniquePath(result, candidate, /*MakeAbsolute=*/true);
+      fs::createUniquePath(result, candidate, /*MakeAbsolute=*/false);
       std::error_code error = fs::create_directory(candidate, /*IgnoreExisting=*/false, fs::perms::owner_all);
       if (!error)
         return WorkFolder(std::string(candidate));

@@ -50,6 +50,17 @@ protected:
   llvm::SmallString<128> folder;
 };
 
+TEST_F(QnnCompiler, TakesPathsRelativeToTheWorkingFolder) {
+  llvm::SmallString<128> before;
+  ASSERT_FALSE(llvm::sys::fs::current_path(before));
+  ASSERT_FALSE(llvm::sys::fs::create_directory(pathOf("out")));
+  ASSERT_FALSE(llvm::sys::fs::set_current_path(folder));
+  auto context = vendor::compileContext(settings, *target, test::makeConvModel(), "out/conv_ctx.onnx");
+  ASSERT_FALSE(llvm::sys::fs::set_current_path(before));
+  ASSERT_TRUE(bool(context)) << llvm::toString(context.takeError());
+  EXPECT_TRUE(llvm::sys::fs::exists(pathOf("out/conv_ctx.onnx")));
+}
+
 TEST_F(QnnCompiler, CompilesAndEmulatesAConvolution) {
   std::string model = test::makeConvModel();
   auto context = vendor::compileContext(settings, *target, model, pathOf("conv_ctx.onnx"));
