@@ -1,4 +1,5 @@
 #include "calib/Metrics/MetricCommand.h"
+#include "calib/Metrics/Evaluation.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/Npy.h"
 
@@ -16,6 +17,8 @@ namespace nibble::calib {
 
 llvm::Error writeOutputs(llvm::StringRef folder, int64_t index, llvm::ArrayRef<std::string> names,
                          llvm::ArrayRef<Tensor> outputs) {
+  if (std::error_code error = llvm::sys::fs::create_directories(folder))
+    return makeError(ErrorKind::IO, "cannot create folder '" + folder + "': " + error.message());
   std::vector<NamedTensor> arrays;
   for (size_t i = 0; i < names.size(); ++i)
     arrays.push_back({names[i], outputs[i]});
@@ -65,7 +68,8 @@ llvm::Expected<std::vector<report::MetricValue>> runMetricCommand(llvm::StringRe
   bool failed = false;
   int code = llvm::sys::ExecuteAndWait("/bin/sh", arguments, std::nullopt, redirects, /*SecondsToWait=*/0,
                                        /*MemoryLimit=*/0, &reason, &failed);
-  if (failed)
+  // LLVM gives -1 for the shell's 126 and 127, which say that there is nothing to run.
+  if (failed || code == -1)
     return makeError(ErrorKind::IO, "cannot run the metric command '" + command + "': " + reason);
   if (code != 0)
     return makeError(ErrorKind::BadInput, "the metric command '" + command + "' ended with " +
@@ -77,8 +81,15 @@ llvm::Expected<std::vector<report::MetricValue>> runMetricCommand(llvm::StringRe
   if (!metrics)
     return metrics.takeError();
   std::vector<report::MetricValue> rows;
-  for (auto &[name, value] : *metrics)
+  for (auto &[name, value] : *metrics) {
+    // A gate names one figure, not two.
+    if (llvm::Expected<Metric> known = parseMetric(name))
+      return makeError(ErrorKind::BadInput, "the metric command printed '" + name + "', which is a metric of this program",
+                       {"give the command's metric a name of its own"});
+    else
+      llvm::consumeError(known.takeError());
     rows.push_back({name, arithmetic.str(), samples, value, 0});
+  }
   return rows;
 }
 

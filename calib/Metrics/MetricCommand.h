@@ -8,7 +8,7 @@
 
 namespace nibble::calib {
 
-/// Writes the outputs of sample `index` as `folder`/NNNNNN.npz, one array per output.
+/// Writes the outputs of sample `index` as `folder`/NNNNNN.npz, one array per output. Makes the folder.
 /// Errors: IO, Unsupported.
 llvm::Error writeOutputs(llvm::StringRef folder, int64_t index, llvm::ArrayRef<std::string> names,
                          llvm::ArrayRef<Tensor> outputs);

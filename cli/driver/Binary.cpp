@@ -188,8 +188,7 @@ llvm::Error Compilation::emitBinary() {
   return llvm::Error::success();
 }
 
-llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<calib::Metric> metrics,
-                                        llvm::ArrayRef<std::vector<Tensor>> samples,
+llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samples,
                                         llvm::ArrayRef<std::vector<Tensor>> references) {
   std::vector<std::vector<NamedTensor>> stored(samples.size());
   for (size_t i = 0; i < samples.size(); ++i)
@@ -218,9 +217,13 @@ llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<calib::Metric> metrics,
       found.push_back(vendor::toReal(io, tensor.tensor));
     if (llvm::Error error = evaluation->add(samples[i], references[i], found))
       return error;
+    if (llvm::Error error = keepForScorer(report::fp32, static_cast<int64_t>(i), references[i]))
+      return error;
+    if (llvm::Error error = keepForScorer(report::htpEmulator, static_cast<int64_t>(i), found))
+      return error;
   }
   addFigures(*evaluation, report::htpEmulator);
-  return llvm::Error::success();
+  return runScorer({report::htpEmulator}, static_cast<int64_t>(samples.size()));
 }
 
 } // namespace nibble::driver

@@ -69,22 +69,10 @@ llvm::Error Compilation::resolve() {
   if (!loadedTarget)
     return loadedTarget.takeError();
   target = std::move(*loadedTarget);
-  if (recipe.isWeightOnly() && !target->hasFloatArithmetic)
-    return makeError(ErrorKind::Unsupported,
-                     "recipe '" + recipe.name + "' leaves activations in float, which target '" + target->name +
-                         "' cannot compute",
-                     {"use recipe 'w4a16' for 4-bit weights or 'w8a16' for 8-bit weights with INT16 activations"});
+  if (llvm::Error error = checkOptions())
+    return error;
   if (recipe.isWeightOnly() && !options.calibration.empty())
     note("recipe '" + recipe.name + "' leaves activations in float: calibration data is not used for ranges");
-  if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
-    return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
-                     {"give --calib PATH, or --calib random:8 for a first look"});
-  for (const std::string &text : options.maxDrops) {
-    llvm::Expected<report::Gate> gate = report::parseGate(text);
-    if (!gate)
-      return gate.takeError();
-    gates.push_back(*gate);
-  }
   findOnnxRuntime();
   llvm::Expected<std::unique_ptr<OutputFolder>> folder = OutputFolder::create(options.outputFolder);
   if (!folder)

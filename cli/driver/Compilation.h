@@ -39,6 +39,9 @@ public:
 
 private:
   llvm::Error resolve();
+  llvm::Error checkOptions();
+  llvm::Error readMetrics();
+  llvm::Error readGates();
   llvm::Error import();
   llvm::Error normalize();
   llvm::Error openData();
@@ -58,10 +61,10 @@ private:
   /// A sample of the deployed shape, from evaluation or else calibration data; empty where there is none.
   llvm::Expected<std::vector<Tensor>> firstSample();
   llvm::Error checkBinary(const vendor::HtpSettings &settings);
-  llvm::Error evaluateBinary(llvm::ArrayRef<calib::Metric> metrics, llvm::ArrayRef<std::vector<Tensor>> samples,
+  llvm::Error evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samples,
                              llvm::ArrayRef<std::vector<Tensor>> references);
   llvm::Error measureLayers();
-  llvm::Error runScorer();
+  llvm::Error runScorer(llvm::ArrayRef<llvm::StringRef> arithmetics, int64_t samples);
   llvm::Error keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs);
   std::string scorerFolder(llvm::StringRef arithmetic);
   void addFigures(const calib::Evaluation &evaluation, llvm::StringRef arithmetic);
@@ -104,7 +107,6 @@ private:
   /// --eval is absent.
   std::shared_ptr<calib::Dataset> calibrationData, evaluationData;
   bool evaluationIsHeldOut = false;
-  std::vector<std::string> scoredArithmetics;
 
   vendor::VendorLibraries libraries;
   bool hasOnnxRuntime = false;
@@ -115,6 +117,7 @@ private:
   /// Why ONNX Runtime was not found: message and notes.
   std::vector<std::string> runtimeProblem;
 
+  std::vector<calib::Metric> metrics;
   std::vector<report::Gate> gates;
   report::Report report;
   report::RunRecord runRecord;

@@ -33,6 +33,9 @@ llvm::Error Compilation::openData() {
     return read.takeError();
   inputs = std::move(*read);
   externalFiles = std::move(summary->externalFiles);
+  // A metric that the model cannot have should not cost the time of a compile.
+  if (llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(metrics, inputs, {}); !evaluation)
+    return evaluation.takeError();
   if (!options.calibration.empty()) {
     llvm::Expected<std::shared_ptr<calib::Dataset>> dataset = openDataset(options.calibration);
     if (!dataset)

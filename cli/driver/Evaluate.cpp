@@ -32,23 +32,13 @@ struct Contender {
 
 } // namespace
 
-static llvm::Expected<std::vector<calib::Metric>> parseMetrics(const std::vector<std::string> &names) {
-  std::vector<calib::Metric> metrics;
-  for (const std::string &name : names) {
-    llvm::Expected<calib::Metric> metric = calib::parseMetric(name);
-    if (!metric)
-      return metric.takeError();
-    metrics.push_back(*metric);
-  }
-  if (metrics.empty())
-    metrics.push_back(calib::Metric::SQNR);
-  return metrics;
-}
-
 /// Where outputs are kept for the user's scorer: a folder of `arithmetic` inside the staging folder, which
-/// is removed before anything is published.
+/// is removed before anything is published. The scorer may work in another folder, so the path is absolute.
 std::string Compilation::scorerFolder(llvm::StringRef arithmetic) {
-  return output->path(("scorer-" + arithmetic).str());
+  llvm::SmallString<128> folder(output->path(("scorer-" + arithmetic).str()));
+  // Without a working folder the path stays relative, which is as good as any.
+  (void)llvm::sys::fs::make_absolute(folder);
+  return std::string(folder);
 }
 
 llvm::Error Compilation::keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs) {
@@ -57,17 +47,19 @@ llvm::Error Compilation::keepForScorer(llvm::StringRef arithmetic, int64_t index
   return calib::writeOutputs(scorerFolder(arithmetic), index, outputNames(), outputs);
 }
 
-llvm::Error Compilation::runScorer() {
+/// Scores the first `samples` outputs kept for each of `arithmetics`, and removes what was kept.
+llvm::Error Compilation::runScorer(llvm::ArrayRef<llvm::StringRef> arithmetics, int64_t samples) {
   if (options.metricCommand.empty())
     return llvm::Error::success();
-  for (llvm::StringRef arithmetic : scoredArithmetics) {
-    llvm::Expected<std::vector<report::MetricValue>> values =
-        calib::runMetricCommand(options.metricCommand, scorerFolder(report::fp32), scorerFolder(arithmetic), arithmetic,
-                                evaluationData->size());
+  progress.begin("score", static_cast<int64_t>(arithmetics.size()), "run");
+  for (llvm::StringRef arithmetic : arithmetics) {
+    llvm::Expected<std::vector<report::MetricValue>> values = calib::runMetricCommand(
+        options.metricCommand, scorerFolder(report::fp32), scorerFolder(arithmetic), arithmetic, samples);
     if (!values)
       return values.takeError();
     llvm::append_range(report.metrics, *values);
     llvm::sys::fs::remove_directories(scorerFolder(arithmetic));
+    progress.advance();
   }
   llvm::sys::fs::remove_directories(scorerFolder(report::fp32));
   return llvm::Error::success();
@@ -107,9 +99,6 @@ llvm::Error Compilation::measureLayers() {
 llvm::Error Compilation::evaluate() {
   if (!options.writeReport || !evaluationData)
     return llvm::Error::success();
-  llvm::Expected<std::vector<calib::Metric>> metrics = parseMetrics(options.metrics);
-  if (!metrics)
-    return metrics.takeError();
   llvm::Expected<std::unique_ptr<runtime::Program>> floatProgram = runtime::Program::create(mainFunction(*reference));
   if (!floatProgram)
     return floatProgram.takeError();
@@ -119,7 +108,7 @@ llvm::Error Compilation::evaluate() {
 
   std::vector<Contender> contenders;
   auto addContender = [&](llvm::StringRef arithmetic, auto run) -> llvm::Error {
-    llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(*metrics, inputs, outputNames());
+    llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(metrics, inputs, outputNames());
     if (!evaluation)
       return evaluation.takeError();
     contenders.push_back({arithmetic, std::move(run), std::move(*evaluation)});
@@ -173,16 +162,17 @@ llvm::Error Compilation::evaluate() {
     }
     progress.advance();
   }
+  llvm::SmallVector<llvm::StringRef> arithmetics;
   for (const Contender &contender : contenders) {
     addFigures(contender.evaluation, contender.arithmetic);
-    scoredArithmetics.push_back(contender.arithmetic.str());
+    arithmetics.push_back(contender.arithmetic);
   }
-  if (llvm::Error error = runScorer())
+  if (llvm::Error error = runScorer(arithmetics, evaluationData->size()))
     return error;
   if (llvm::Error error = measureLayers())
     return error;
   if (emulated)
-    return evaluateBinary(*metrics, emulationInputs, emulationReferences);
+    return evaluateBinary(emulationInputs, emulationReferences);
   return llvm::Error::success();
 }
 

@@ -6,9 +6,24 @@
 
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <memory>
 
 namespace nibble::cli {
+
+/// More than any machine has; beyond it threads cannot be made.
+static constexpr unsigned maximumThreads = 1024;
+
+static const CLI::Validator isDuration(
+    [](std::string &text) {
+      double seconds = 0;
+      bool isOne = !llvm::StringRef(text).getAsDouble(seconds) && std::isfinite(seconds) && seconds >= 0;
+      return isOne ? std::string() : "wanted a number of seconds of at least 0, found '" + text + "'";
+    },
+    "");
+
+static const CLI::Validator isNotEmpty([](std::string &text) { return text.empty() ? "wanted a command, found nothing" : ""; },
+                                       "");
 
 void registerCompileCommand(CLI::App &app, int &exitCode) {
   struct Arguments {
@@ -21,29 +36,38 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   driver::CompileOptions &options = arguments->options;
   CLI::App *command = app.add_subcommand("compile", "Quantize an ONNX model, emit it for a target, and report its accuracy");
   command->add_option("model", options.modelPath, "FP32 ONNX model")->required();
-  command->add_option("--bind", arguments->bindings, "Deployed value of a symbolic dimension, NAME=VALUE (repeatable)");
+  // One value each time: `--bind N=1 model.onnx` must leave the model alone.
+  auto addRepeatable = [command](const std::string &name, std::vector<std::string> &values, const std::string &help) {
+    return command->add_option(name, values, help + " (repeatable)")->allow_extra_args(false);
+  };
+  addRepeatable("--bind", arguments->bindings, "Deployed value of a symbolic dimension, NAME=VALUE");
   command->add_option("--recipe", options.recipe, "Recipe name (see 'nibble recipes') or a .yaml file")->required();
   command->add_option("--target", options.target, "Target name (see 'nibble targets')")->capture_default_str();
   command->add_option("-o,--output", options.outputFolder, "Folder for everything that is written")->required();
-  command->add_option("--calib", options.calibration,
-                      "Calibration inputs: folder of .npz, one .npz, .npy of tokens, INPUT=FILE, or random:N (repeatable); "
-                      "symbolic dimensions may differ from --bind");
-  command->add_option("--eval", options.evaluation, "Evaluation inputs of the deployed shape, in the same forms as --calib (repeatable)");
+  addRepeatable("--calib", options.calibration,
+                "Calibration inputs: folder of .npz, one .npz, .npy of tokens, INPUT=FILE, or random:N; symbolic "
+                "dimensions may differ from --bind");
+  addRepeatable("--eval", options.evaluation,
+                "Evaluation inputs of the deployed shape: folder of .npz, one .npz, .npy of tokens, or INPUT=FILE");
   command->add_option("--stats", options.statisticsPath, "Reuse a statistics file of an earlier run");
   command->add_option("--emit", options.emit, "What to write: qdq, encodings, matmulnbits, binary (default: all that apply)")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"qdq", "encodings", "matmulnbits", "binary"}));
   command->add_flag("--no-report", arguments->noReport, "Write no report and evaluate nothing");
-  command->add_option("--metric", options.metrics, "Task metric on --eval: sqnr, psnr, perplexity, kl, top1 (repeatable)")
+  addRepeatable("--metric", options.metrics, "Task metric on --eval: sqnr, psnr, perplexity, kl, top1")
       ->check(CLI::IsMember({"sqnr", "psnr", "perplexity", "kl", "top1"}));
-  command->add_option("--metric-cmd", options.metricCommand, "Program that scores two folders of outputs, FP32 and quantized");
-  command->add_option("--max-drop", options.maxDrops, "Gate METRIC=VALUE: a larger drop exits with code 6 (repeatable)");
+  command->add_option("--metric-cmd", options.metricCommand, "Program that scores two folders of outputs, FP32 and quantized")
+      ->check(isNotEmpty);
+  addRepeatable("--max-drop", options.maxDrops, "Gate METRIC=VALUE: a larger drop exits with code 6");
   command->add_option("--emulate-samples", arguments->emulateSamples, "Samples run in the vendor's emulation, or 'all'")
       ->capture_default_str();
   command->add_option("--check-seconds", options.checkSeconds, "Time for running blocks in the vendor's emulation")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(isDuration);
   command->add_option("--qnn-dir", options.qnnFolder, "Folder of the onnxruntime-qnn package");
-  command->add_option("--threads", options.threads, "Threads (default: all cores)");
+  command->add_option("--threads", options.threads, "Threads (default: all cores)")
+      ->check(CLI::Range(1u, maximumThreads));
   command->add_option("--progress", options.progress, "auto, plain, json or none")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "plain", "json", "none"}));

@@ -3,8 +3,10 @@
 #include "lib/Export/Vendor/VendorWorker.h"
 #include "lib/Support/Error.h"
 
+#include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 using namespace nibble;
 
@@ -13,7 +15,23 @@ std::vector<std::string> &cli::commandLine() {
   return arguments;
 }
 
+/// What was printed and could not be written is an error, of which the stream's destructor would make an abort.
+static int finishOutput(int exitCode) {
+  llvm::outs().flush();
+  std::error_code error = llvm::outs().error();
+  if (!error)
+    return exitCode;
+  llvm::outs().clear_error();
+  int code = reportError(makeError(ErrorKind::IO, "cannot write to the standard output: " + error.message()), llvm::errs());
+  return exitCode ? exitCode : code;
+}
+
 int main(int argc, char **argv) {
+  // A closed standard stream would lend its number to the first file that is opened, which then gets the messages.
+  if (std::error_code error = llvm::sys::Process::FixupStandardFileDescriptors())
+    return static_cast<int>(ErrorKind::IO);
+  // A file that grows over the limit of the shell is an error like a full disk, and no reason to die.
+  std::signal(SIGXFSZ, SIG_IGN);
   // Vendor libraries run in this same program, started again by itself.
   if (std::optional<int> code = vendor::runIfWorker(argc, argv))
     return *code;
@@ -39,5 +57,5 @@ int main(int argc, char **argv) {
     llvm::errs() << "error: " << error.what() << "\nnote: see 'nibble --help' and 'nibble COMMAND --help'\n";
     return static_cast<int>(ErrorKind::Usage);
   }
-  return exitCode;
+  return finishOutput(exitCode);
 }

@@ -117,8 +117,6 @@ TEST(Evaluation, RowsPerOutputAndMetric) {
 
 TEST(MetricCommand, RunsTheUsersScorer) {
   TemporaryFolder folder;
-  folder.write("fp32/.keep", "");
-  folder.write("quantized/.keep", "");
   for (const char *name : {"fp32", "quantized"})
     ASSERT_FALSE(llvm::errorToBool(writeOutputs(folder.file(name), 12, {"y"}, {randomTensor({2}, 1)})));
   EXPECT_EQ(readText(folder.file("fp32/000012.npz")), readText(folder.file("quantized/000012.npz")));
@@ -131,7 +129,9 @@ TEST(MetricCommand, RunsTheUsersScorer) {
   EXPECT_EQ(metrics[0].samples, 7);
   EXPECT_EQ(metrics[1].value, 1e-3);
   expectError(runMetricCommand("exit 3;", "a", "b", "fake-quant", 1).takeError(), ErrorKind::BadInput, "exit code 3");
+  expectError(runMetricCommand("/no/such/scorer", "a", "b", "fake-quant", 1).takeError(), ErrorKind::IO, "cannot run");
   expectError(runMetricCommand("true", "a", "b", "fake-quant", 1).takeError(), ErrorKind::BadInput, "printed no");
+  expectError(runMetricCommand("echo psnr=1; :", "a", "b", "fake-quant", 1).takeError(), ErrorKind::BadInput, "of this program");
   expectError(runMetricCommand("echo fid:", "a", "b", "fake-quant", 1).takeError(), ErrorKind::BadInput, "line 1");
   expectError(parseMetricLines("a=1\na=2\n").takeError(), ErrorKind::BadInput, "twice");
   expectError(parseMetricLines("a=nan\n").takeError(), ErrorKind::BadInput, "expected name=value");

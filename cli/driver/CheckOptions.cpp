@@ -1,0 +1,96 @@
+//===- CheckOptions.cpp - options that contradict each other ---------------===//
+//
+// An option that would have no effect is a mistake: whoever gave it expects one. Everything here is
+// known before the model is read.
+//
+//===----------------------------------------------------------------------===//
+#include "cli/driver/Compilation.h"
+
+#include "lib/Support/Yaml.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+namespace nibble::driver {
+
+/// --metric, each once and in the order given; SQNR where nothing was asked for.
+llvm::Error Compilation::readMetrics() {
+  for (const std::string &name : options.metrics) {
+    llvm::Expected<calib::Metric> metric = calib::parseMetric(name);
+    if (!metric)
+      return metric.takeError();
+    if (!llvm::is_contained(metrics, *metric))
+      metrics.push_back(*metric);
+  }
+  if (metrics.empty())
+    metrics.push_back(calib::Metric::SQNR);
+  return llvm::Error::success();
+}
+
+/// A gate on a metric of this program needs that metric; any other name must come from the user's scorer.
+llvm::Error Compilation::readGates() {
+  std::vector<std::string> names;
+  for (calib::Metric metric : metrics)
+    names.push_back(calib::nameOf(metric).str());
+  for (const std::string &text : options.maxDrops) {
+    llvm::Expected<report::Gate> gate = report::parseGate(text);
+    if (!gate)
+      return gate.takeError();
+    if (llvm::Expected<calib::Metric> known = calib::parseMetric(gate->metric)) {
+      if (!llvm::is_contained(metrics, *known))
+        return makeError(ErrorKind::Usage, "gate '" + text + "' names a metric that is not computed",
+                         {"add --metric " + gate->metric});
+    } else {
+      llvm::consumeError(known.takeError());
+      if (options.metricCommand.empty()) {
+        std::vector<std::string> notes = {"metrics of this run: " + llvm::join(names, ", ") +
+                                          "; --metric adds others and --metric-cmd your own"};
+        if (std::string nearest = nearestName(gate->metric, names); !nearest.empty())
+          notes.insert(notes.begin(), "did you mean '" + nearest + "'");
+        return makeError(ErrorKind::Usage, "gate '" + text + "' names a metric that does not exist", std::move(notes));
+      }
+    }
+    gates.push_back(*gate);
+  }
+  return llvm::Error::success();
+}
+
+/// The option among those given that asks for figures; empty where none does.
+static llvm::StringRef findFigureOption(const CompileOptions &options) {
+  if (!options.maxDrops.empty())
+    return "--max-drop";
+  if (!options.metricCommand.empty())
+    return "--metric-cmd";
+  return options.metrics.empty() ? "" : "--metric";
+}
+
+llvm::Error Compilation::checkOptions() {
+  llvm::StringRef figures = findFigureOption(options);
+  if (!options.writeReport && !figures.empty())
+    return makeError(ErrorKind::Usage, figures + " has no effect with --no-report, which evaluates nothing");
+  if (!options.writeReport && !options.evaluation.empty())
+    return makeError(ErrorKind::Usage, "--eval has no effect with --no-report, which evaluates nothing");
+  if (!figures.empty() && options.evaluation.empty() && options.calibration.empty())
+    return makeError(ErrorKind::Usage, figures + " needs samples to evaluate on", {"give --eval PATH"});
+  if (llvm::is_contained(options.emit, "binary") && target->backend == "onnx")
+    return makeError(ErrorKind::Usage, "--emit binary: target '" + target->name + "' has no binary",
+                     {"'nibble targets' lists the targets that have one"});
+  if (llvm::is_contained(options.emit, "matmulnbits") && !recipe.isWeightOnly())
+    return makeError(ErrorKind::Usage,
+                     "--emit matmulnbits: recipe '" + recipe.name + "' quantizes activations, which that form cannot",
+                     {"it is for weight-only recipes, such as 'w4-g32'"});
+  if (recipe.isWeightOnly() && !options.statisticsPath.empty())
+    return makeError(ErrorKind::Usage, "--stats has no effect: recipe '" + recipe.name + "' leaves activations in float");
+  if (recipe.isWeightOnly() && !target->hasFloatArithmetic)
+    return makeError(ErrorKind::Unsupported,
+                     "recipe '" + recipe.name + "' leaves activations in float, which target '" + target->name +
+                         "' cannot compute",
+                     {"use recipe 'w4a16' for 4-bit weights or 'w8a16' for 8-bit weights with INT16 activations"});
+  if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
+    return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
+                     {"give --calib PATH, or --calib random:8 for a first look"});
+  if (llvm::Error error = readMetrics())
+    return error;
+  return readGates();
+}
+
+} // namespace nibble::driver
