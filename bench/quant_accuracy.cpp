@@ -89,10 +89,10 @@ llvm::Expected<quant::Statistics> calibrate(ModuleOp module, const Options &opti
     return program.takeError();
   int64_t count = options.calibrationSamples ? std::min(options.calibrationSamples, (*data)->size()) : (*data)->size();
   for (int64_t i = 0; i < count; ++i) {
-    collector.beginSample((*data)->sampleName(i));
     auto inputs = (*data)->sample(i);
     if (!inputs)
       return inputs.takeError();
+    collector.beginSample((*data)->sampleName(i), calib::digestOfSample(*inputs));
     if (auto outputs = (*program)->run(*inputs); !outputs)
       return outputs.takeError();
     if (llvm::Error error = collector.endSample())

@@ -4,6 +4,7 @@
 #include "lib/Support/Error.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include <cmath>
 
 namespace nibble::calib {
 namespace {
@@ -36,6 +37,8 @@ public:
       llvm::Expected<Tensor> converted = convertTensor(taken, input.spec.elementType, sampleName(index) + ": " + input.spec.name);
       if (!converted)
         return converted.takeError();
+      if (llvm::Error error = checkFinite(*converted, input.spec.name, index))
+        return std::move(error);
       result[i] = std::move(*converted);
     }
     return result;
@@ -63,6 +66,17 @@ private:
     std::string path;
     Tensor tensor;
   };
+
+  llvm::Error checkFinite(const Tensor &tensor, llvm::StringRef input, int64_t index) const {
+    if (tensor.elementType() != ElementType::F32)
+      return llvm::Error::success();
+    for (auto [element, value] : llvm::enumerate(tensor.values<float>()))
+      if (!std::isfinite(value))
+        return makeError(ErrorKind::BadInput, "sample '" + sampleName(index) + "': input '" + input + "' holds " +
+                                                  (std::isnan(value) ? "a NaN" : "an infinity") + " at element " +
+                                                  llvm::Twine(element));
+    return llvm::Error::success();
+  }
 
   llvm::Expected<Tensor> load(const SourceArray &array, Cached &cache) {
     if (cache.tensor && cache.path == array.path)

@@ -106,6 +106,8 @@ Tensor takeSample(const Tensor &array, const Layout &layout, int64_t index) {
 bool isConvertible(ElementType from, ElementType to) {
   if (from == to)
     return true;
+  if (to == ElementType::F64)
+    return from == ElementType::F32;
   if (isFloat(to))
     return to == ElementType::F32 && isFloat(from);
   return isInteger(to) && (isInteger(from) || from == ElementType::Bool);
@@ -129,7 +131,10 @@ llvm::Expected<Tensor> convertTensor(const Tensor &tensor, ElementType to, llvm:
     return tensor;
   Tensor result = Tensor::allocate(to, tensor.shape());
   int64_t bad = -1;
-  if (to == ElementType::F32) {
+  if (to == ElementType::F64) {
+    for (int64_t i = 0, count = tensor.elementCount(); i < count; ++i)
+      result.mutableData<double>()[i] = tensor.valueAsDouble(i);
+  } else if (to == ElementType::F32) {
     for (int64_t i = 0, count = tensor.elementCount(); i < count && bad < 0; ++i) {
       double value = tensor.valueAsDouble(i);
       float narrowed = static_cast<float>(value);

@@ -1,4 +1,5 @@
 #include "calib/Datasets/ModelInputs.h"
+#include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -27,6 +28,10 @@ llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSu
     if (!type)
       return makeError(ErrorKind::Unsupported, "input '" + value.name + "' is " + value.elementType +
                                                    ", of which no samples can be read");
+    if (type == ElementType::F16 || type == ElementType::BF16)
+      return makeError(ErrorKind::Unsupported, "input '" + value.name + "' is " + value.elementType +
+                                                   "; models are quantized from float32",
+                       {"export the model in float32"});
     InputSpec input{value.name, *type, Shape(value.shape.begin(), value.shape.end()), value.symbols};
     for (size_t axis = 0; axis < input.shape.size() && axis < input.symbols.size(); ++axis) {
       if (input.symbols[axis].empty())

@@ -19,6 +19,9 @@ public:
 
   llvm::Expected<SamplePlan> make(const Sources &sources) {
     plan.files = sources.files();
+    if (plan.inputs.empty())
+      return makeError(ErrorKind::BadInput, "the model has no inputs, so '" + plan.files.front() + "' fills nothing",
+                       {"--calib random:2 calibrates a model that depends on nothing"});
     if (llvm::Error error = addArchives(sources.archives))
       return std::move(error);
     if (llvm::Error error = addColumns(sources.columns))
@@ -181,6 +184,14 @@ private:
       return tokens.front();
     if (unmatched.size() == 1)
       return unmatched.front();
+    if (unmatched.empty()) {
+      for (const InputPlan &input : plan.inputs)
+        notes.push_back("input '" + input.spec.name + "' is filled " +
+                        (input.segments.empty() ? "in by itself"
+                                                : "by '" + input.segments.front().array.path + "'"));
+      return makeError(ErrorKind::BadInput, "'" + array.path + "' is left over: no input of the model is without samples",
+                       std::move(notes));
+    }
     notes.push_back("say which with INPUT=" + array.path);
     return makeError(ErrorKind::BadInput, "'" + array.path + "' holds " + describeArray(array.elementType, array.shape) +
                                               ", which could be for any of " + llvm::Twine(unmatched.size()) + " inputs",

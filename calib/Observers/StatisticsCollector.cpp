@@ -1,6 +1,7 @@
 #include "calib/Observers/StatisticsCollector.h"
+#include "calib/Datasets/RandomDataset.h"
 #include "lib/Dialect/NN/Names.h"
-#include "lib/Support/Error.h"
+#include "lib/Support/ErrorContext.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -54,7 +55,8 @@ bool StatisticsCollector::wants(Value value) {
   return true;
 }
 
-void StatisticsCollector::beginSample(llvm::StringRef sampleName) {
+void StatisticsCollector::beginSample(llvm::StringRef sampleName, std::string digest) {
+  digests.push_back(std::move(digest));
   ++currentSample;
   currentName = sampleName.str();
   problem.clear();
@@ -87,6 +89,7 @@ llvm::Error StatisticsCollector::endSample() {
 quant::Statistics StatisticsCollector::finish(std::string fingerprint) const {
   quant::Statistics statistics;
   statistics.fingerprint = std::move(fingerprint);
+  statistics.sampleDigests = digests;
   for (const auto &[name, record] : records)
     if (record.lastSample >= 0)
       statistics.tensors.emplace(name, record.observer.finish());
@@ -99,10 +102,10 @@ llvm::Error observeDataset(runtime::Program &program, Dataset &dataset, Statisti
     llvm::Expected<std::vector<Tensor>> sample = dataset.sample(i);
     if (!sample)
       return sample.takeError();
-    collector.beginSample(dataset.sampleName(i));
+    collector.beginSample(dataset.sampleName(i), digestOfSample(*sample));
     llvm::Expected<std::vector<Tensor>> outputs = program.run(*sample);
     if (!outputs)
-      return outputs.takeError();
+      return addContext(outputs.takeError(), "calibration sample '" + dataset.sampleName(i) + "'");
     if (llvm::Error error = collector.endSample())
       return error;
     if (progress)

@@ -19,8 +19,8 @@ public:
 
   /// To be called before a program is made, when the one before it is gone.
   void beginProgram() { targets.clear(); }
-  /// `sampleName` is what messages call the sample.
-  void beginSample(llvm::StringRef sampleName);
+  /// `sampleName` is what messages call the sample, `digest` the hex SHA-256 of its elements.
+  void beginSample(llvm::StringRef sampleName, std::string digest);
   /// Errors: BadInput where a tensor of the sample held a NaN, or an input of the model an infinity.
   llvm::Error endSample();
 
@@ -38,6 +38,7 @@ private:
   llvm::DenseMap<mlir::Value, std::pair<const std::string *, Record *>> targets;
   int64_t currentSample = -1;
   std::string currentName, problem;
+  std::vector<std::string> digests;
 };
 
 /// Runs every sample through `program`, which was made with `collector` as observer, and advances `progress`.

@@ -18,10 +18,12 @@ constexpr int64_t smallTensor = 8192;
 constexpr int64_t maximumChannels = 65536;
 constexpr float movingAverageMomentum = 0.9f;
 
+/// An aggregate without initializers: the clones of a function cannot share a constructor that a compiler makes.
 struct Range {
-  float min = FLT_MAX, max = -FLT_MAX;
-  double sum = 0, sumOfSquares = 0;
+  float min, max;
+  double sum, sumOfSquares;
 };
+constexpr Range emptyRange = {FLT_MAX, -FLT_MAX, 0, 0};
 
 // Loops below are written over a fixed number of lanes, so that the order of additions, and with it
 // every bit of the result, does not depend on the width of the vectors that the compiler uses.
@@ -43,7 +45,7 @@ Range scan(const float *x, int64_t count) {
       sum[l] += wide;
       squares[l] += wide * wide;
     }
-  Range range;
+  Range range = emptyRange;
   for (int64_t l = 0; l < lanes; ++l) {
     range.min = std::min(range.min, low[l]);
     range.max = std::max(range.max, high[l]);
@@ -80,7 +82,7 @@ void addSquares(const float *x, int64_t count, double *sums) {
 
 /// The same as scan for a tile with values that are not finite, which are counted.
 Range scanFinite(const float *x, int64_t first, int64_t count, TensorObserver::Outcome &outcome) {
-  Range range;
+  Range range = emptyRange;
   for (int64_t i = 0; i < count; ++i) {
     if (std::isnan(x[i])) {
       if (outcome.firstNaN < 0)
@@ -111,13 +113,13 @@ TensorObserver::Outcome TensorObserver::add(const Tensor &sample) {
   llvm::ArrayRef<float> values = sample.values<float>();
   int64_t count = sample.elementCount();
   int64_t tiles = (count + tileSize - 1) / tileSize;
-  std::vector<Range> ranges(static_cast<size_t>(tiles));
+  std::vector<Range> ranges(static_cast<size_t>(tiles), emptyRange);
   parallelFor(tiles, [&](int64_t tile) {
     int64_t first = tile * tileSize;
     ranges[tile] = scan(values.data() + first, std::min(tileSize, count - first));
   });
   Outcome outcome;
-  Range whole;
+  Range whole = emptyRange;
   bool allFinite = true;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     int64_t first = tile * tileSize;

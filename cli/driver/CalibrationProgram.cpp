@@ -4,14 +4,12 @@
 #include "lib/Import/ONNX/Import.h"
 #include "passes/Passes.h"
 
-#include "llvm/Support/raw_ostream.h"
-
 using namespace mlir;
 
 namespace nibble::driver {
 
 CalibrationProgram::CalibrationProgram()
-    : context(MLIRContext::Threading::DISABLED), diagnostics(context, llvm::errs()) {
+    : context(MLIRContext::Threading::DISABLED), diagnostics(context, [](llvm::StringRef) {}) {
   context.loadDialect<nn::NNDialect, func::FuncDialect>();
 }
 
@@ -26,7 +24,7 @@ CalibrationProgram::create(llvm::StringRef modelPath, const std::map<std::string
   if (!imported)
     return imported.takeError();
   result->program = std::move(*imported);
-  if (llvm::Error error = runPasses(result->diagnostics, "legalize for calibration", *result->program,
+  if (llvm::Error error = runPasses(result->diagnostics, /*progress=*/nullptr, "legalize for calibration", *result->program,
                                     ErrorKind::Unsupported, [&](OpPassManager &manager) {
                                       buildNormalizePipeline(manager);
                                       buildLegalizePipeline(manager, target);

@@ -6,6 +6,8 @@
 #include "lib/Support/Parallel.h"
 #include "passes/Passes.h"
 
+#include "mlir/Pass/PassInstrumentation.h"
+
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
@@ -21,8 +23,8 @@ llvm::Error compile(const CompileOptions &options) {
 }
 
 Compilation::Compilation(const CompileOptions &options)
-    : options(options), context(MLIRContext::Threading::DISABLED), diagnostics(context, llvm::errs()),
-      progress(*parseProgressMode(options.progress)), stem(llvm::sys::path::stem(options.modelPath)) {
+    : options(options), context(MLIRContext::Threading::DISABLED), progress(*parseProgressMode(options.progress)),
+      diagnostics(context, [this](llvm::StringRef text) { progress.say("warning", text); }), stem(llvm::sys::path::stem(options.modelPath)) {
   runRecord = report::startRunRecord(options.commandLine);
   context.loadDialect<nn::NNDialect, func::FuncDialect>();
 }
@@ -48,10 +50,7 @@ llvm::Error Compilation::run() {
   return judge();
 }
 
-void Compilation::note(const llvm::Twine &text) {
-  if (options.progress != "none")
-    llvm::errs() << "note: " << text << '\n';
-}
+void Compilation::note(const llvm::Twine &text) { progress.say("note", text.str()); }
 
 void Compilation::noteAndReport(const std::string &text) {
   note(text);
@@ -106,14 +105,13 @@ llvm::Error Compilation::import() {
 }
 
 llvm::Error Compilation::normalize() {
-  progress.begin("normalize", 0, "");
-  return runPasses(diagnostics, "normalize", *reference, ErrorKind::Unsupported,
+  return runPasses(diagnostics, &progress, "normalize", *reference, ErrorKind::Unsupported,
                    [](OpPassManager &manager) { buildNormalizePipeline(manager); });
 }
 
 llvm::Error Compilation::legalize() {
   module = OwningOpRef<ModuleOp>(reference->clone());
-  if (llvm::Error error = runPasses(diagnostics, "legalize", *module, ErrorKind::Unsupported,
+  if (llvm::Error error = runPasses(diagnostics, &progress, "legalize", *module, ErrorKind::Unsupported,
                                     [&](OpPassManager &manager) { buildLegalizePipeline(manager, *target); }))
     return error;
   legalized = OwningOpRef<ModuleOp>(module->clone());

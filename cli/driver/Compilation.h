@@ -65,6 +65,7 @@ private:
                              llvm::ArrayRef<std::vector<Tensor>> references);
   llvm::Error measureLayers();
   llvm::Error runScorer(llvm::ArrayRef<llvm::StringRef> arithmetics, int64_t samples);
+  llvm::Error checkNumbers(llvm::ArrayRef<Tensor> outputs, int64_t sample);
   llvm::Error keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs);
   std::string scorerFolder(llvm::StringRef arithmetic);
   void addFigures(const calib::Evaluation &evaluation, llvm::StringRef arithmetic);
@@ -77,6 +78,7 @@ private:
   llvm::Error holdSamplesOut();
   /// Runs the calibration samples of one shape through the legalized float program of that shape.
   llvm::Error observe(const calib::ShapeGroup &group, calib::StatisticsCollector &collector);
+  llvm::Error checkUnseen(calib::Dataset &evaluation);
   llvm::Expected<std::shared_ptr<calib::Dataset>> openDataset(const std::vector<std::string> &arguments);
   void note(const llvm::Twine &text);
   /// A note that is in the report too.
@@ -85,8 +87,8 @@ private:
 
   const CompileOptions &options;
   mlir::MLIRContext context;
-  DiagnosticCollector diagnostics;
   Progress progress;
+  DiagnosticCollector diagnostics;
   std::unique_ptr<OutputFolder> output;
   /// The model file's name without folder and ending; output files are named after it.
   std::string stem;

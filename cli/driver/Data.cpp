@@ -9,6 +9,8 @@
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/Digest.h"
 
+#include <set>
+
 using namespace mlir;
 
 namespace nibble::driver {
@@ -25,6 +27,7 @@ Compilation::openDataset(const std::vector<std::string> &arguments) {
 }
 
 llvm::Error Compilation::openData() {
+  progress.begin("open data", 0, "");
   llvm::Expected<onnx_import::ModelSummary> summary = onnx_import::summarizeModel(options.modelPath);
   if (!summary)
     return summary.takeError();
@@ -42,8 +45,21 @@ llvm::Error Compilation::openData() {
       return dataset.takeError();
     calibrationData = *dataset;
   }
+  if (!options.statisticsPath.empty()) {
+    llvm::Expected<quant::Statistics> loaded = quant::Statistics::load(options.statisticsPath);
+    if (!loaded)
+      return loaded.takeError();
+    statistics = std::move(*loaded);
+  }
   if (llvm::Error error = options.evaluation.empty() ? holdSamplesOut() : openEvaluation())
     return error;
+  if (calibrationData && evaluationData)
+    if (llvm::Error error = calib::checkDisjoint(*calibrationData, *evaluationData))
+      return error;
+  // The statistics name the samples that they were measured on, so that a reused file is held to the same.
+  if (evaluationData)
+    if (llvm::Error error = checkUnseen(*evaluationData))
+      return error;
   if (observesSamples())
     if (std::string text = calib::describeOtherShapes(calib::groupByShape(*calibrationData), "calibration"); !text.empty())
       noteAndReport(text);
@@ -59,6 +75,9 @@ llvm::Error Compilation::openEvaluation() {
   llvm::Expected<std::shared_ptr<calib::Dataset>> dataset = openDataset(options.evaluation);
   if (!dataset)
     return dataset.takeError();
+  if ((*dataset)->isRandom())
+    return makeError(ErrorKind::Usage, "--eval cannot be random: figures on such samples say nothing",
+                     {"give evaluation samples, or leave out --eval for a first look"});
   std::vector<calib::ShapeGroup> groups = calib::groupByShape(**dataset);
   auto deployed = llvm::find_if(groups, [](const calib::ShapeGroup &group) { return group.isDeployed(); });
   if (deployed == groups.end()) {
@@ -75,7 +94,7 @@ llvm::Error Compilation::openEvaluation() {
   evaluationData = groups.size() == 1 ? *dataset : calib::selectSamples(*dataset, deployed->samples);
   if (groups.size() > 1)
     noteAndReport(calib::describeOtherShapes(groups, "evaluation") + " and are left out");
-  return calibrationData ? calib::checkDisjoint(*calibrationData, *evaluationData) : llvm::Error::success();
+  return llvm::Error::success();
 }
 
 llvm::Error Compilation::holdSamplesOut() {
@@ -101,14 +120,18 @@ llvm::Expected<std::vector<Tensor>> Compilation::firstSample() {
   return std::vector<Tensor>();
 }
 
-/// What makes statistics those of this program: the model file, the deployed dimensions, the rewrites of the target
-/// and the version. The samples, and so their shapes, are the user's choice.
+/// What statistics of given samples depend on: the files of the model, the dimensions it was bound to and the
+/// rewrites of the target.
 llvm::Expected<std::string> Compilation::statisticsFingerprint() {
   Digest digest;
-  llvm::Expected<std::string> model = sha256File(options.modelPath);
-  if (!model)
-    return model.takeError();
-  digest.update(llvm::StringRef(*model));
+  std::vector<std::string> files = {options.modelPath};
+  llvm::append_range(files, externalFiles);
+  for (const std::string &path : files) {
+    llvm::Expected<std::string> file = sha256File(path);
+    if (!file)
+      return file.takeError();
+    digest.update(llvm::StringRef(*file));
+  }
   for (const auto &[name, value] : options.bindings) {
     digest.update(llvm::StringRef(name));
     digest.update(static_cast<uint64_t>(value));
@@ -148,16 +171,13 @@ llvm::Error Compilation::calibrate() {
   if (!fingerprint)
     return fingerprint.takeError();
   if (!options.statisticsPath.empty()) {
-    llvm::Expected<quant::Statistics> loaded = quant::Statistics::load(options.statisticsPath);
-    if (!loaded)
-      return loaded.takeError();
-    if (loaded->fingerprint != *fingerprint)
-      return makeError(ErrorKind::BadInput,
-                       "statistics '" + options.statisticsPath +
-                           "' were measured on another model, other bindings, another kind of target or by another version",
-                       {"wanted fingerprint " + *fingerprint + ", found " + loaded->fingerprint});
-    statistics = std::move(*loaded);
-    return llvm::Error::success();
+    if (statistics.fingerprint == *fingerprint)
+      return llvm::Error::success();
+    return makeError(ErrorKind::BadInput,
+                     "statistics '" + options.statisticsPath +
+                         "' were measured on another model, other bindings, another kind of target or by another version",
+                     {"wanted fingerprint " + *fingerprint + ", found " + statistics.fingerprint,
+                      "calibrate anew with --calib"});
   }
   calib::StatisticsCollector collector;
   progress.begin("calibrate", calibrationData->size(), "sample");
@@ -166,6 +186,7 @@ llvm::Error Compilation::calibrate() {
     if (llvm::Error error = observe(group, collector))
       return error;
   statistics = collector.finish(std::move(*fingerprint));
+  statistics.samplesAreRandom = calibrationData->isRandom();
   return statistics.save(output->path(stem + "_statistics.safetensors"));
 }
 

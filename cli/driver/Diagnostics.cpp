@@ -1,4 +1,5 @@
 #include "cli/driver/Diagnostics.h"
+#include "lib/Dialect/NN/Diagnostics.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Location.h"
@@ -18,28 +19,31 @@ static std::string describe(Location location) {
   return {};
 }
 
-static std::string render(Diagnostic &diagnostic) {
-  std::string where = describe(diagnostic.getLocation());
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  if (!where.empty())
-    os << where << ": ";
-  os << diagnostic;
-  return text;
+/// `said` is where the reader already is: a note about the same place, or a message that names its node itself,
+/// does not repeat it.
+static std::string render(Diagnostic &diagnostic, std::optional<Location> said = std::nullopt) {
+  std::string message = diagnostic.str();
+  bool isPlaced = said == diagnostic.getLocation() || llvm::StringRef(message).starts_with("node '");
+  std::string where = isPlaced ? std::string() : describe(diagnostic.getLocation());
+  return where.empty() ? message : where + ": " + message;
 }
 
-DiagnosticCollector::DiagnosticCollector(MLIRContext &context, llvm::raw_ostream &warnings)
-    : warnings(warnings), handler(&context, [this](Diagnostic &diagnostic) { return handle(diagnostic); }) {}
+DiagnosticCollector::DiagnosticCollector(MLIRContext &context, std::function<void(llvm::StringRef)> warn)
+    : warn(std::move(warn)), handler(&context, [this](Diagnostic &diagnostic) { return handle(diagnostic); }) {
+  // The operation that MLIR would print as a note is for those who work on passes, and may be the whole module.
+  context.printOpOnDiagnostic(false);
+}
 
 LogicalResult DiagnosticCollector::handle(Diagnostic &diagnostic) {
   switch (diagnostic.getSeverity()) {
   case DiagnosticSeverity::Error:
+    isBadInput |= nn::isMarkedAsBadInput(diagnostic);
     messages.push_back(render(diagnostic));
     for (Diagnostic &note : diagnostic.getNotes())
-      notes.push_back(render(note));
+      notes.push_back(render(note, diagnostic.getLocation()));
     break;
   case DiagnosticSeverity::Warning:
-    warnings << "warning: " << render(diagnostic) << '\n';
+    warn(render(diagnostic));
     break;
   case DiagnosticSeverity::Remark: {
     std::string message;
@@ -67,7 +71,7 @@ llvm::Error DiagnosticCollector::takeError(ErrorKind kind) {
   std::string first = std::move(messages.front());
   messages.clear();
   notes.clear();
-  return makeError(kind, first, std::move(rest));
+  return makeError(std::exchange(isBadInput, false) ? ErrorKind::BadInput : kind, first, std::move(rest));
 }
 
 llvm::Error withNote(llvm::Error error, std::string note) {
@@ -77,11 +81,30 @@ llvm::Error withNote(llvm::Error error, std::string note) {
   });
 }
 
-llvm::Error runPasses(DiagnosticCollector &diagnostics, llvm::StringRef name, ModuleOp module, ErrorKind kind,
-                      llvm::function_ref<void(OpPassManager &)> build) {
+namespace {
+/// Counts the passes that have run.
+class PassCounter : public PassInstrumentation {
+public:
+  explicit PassCounter(Progress &progress) : progress(progress) {}
+  void runAfterPass(Pass *, Operation *op) override {
+    if (isa<ModuleOp>(op))
+      progress.advance();
+  }
+
+private:
+  Progress &progress;
+};
+} // namespace
+
+llvm::Error runPasses(DiagnosticCollector &diagnostics, Progress *progress, llvm::StringRef name, ModuleOp module,
+                      ErrorKind kind, llvm::function_ref<void(OpPassManager &)> build) {
   diagnostics.beginPhase(name);
   PassManager manager(module.getContext());
   build(manager);
+  if (progress) {
+    progress->begin(name, static_cast<int64_t>(manager.size()), "pass");
+    manager.addInstrumentation(std::make_unique<PassCounter>(*progress));
+  }
   if (failed(manager.run(module)))
     return diagnostics.takeError(kind);
   return llvm::Error::success();

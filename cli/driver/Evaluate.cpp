@@ -11,8 +11,10 @@
 #include "calib/Metrics/MetricCommand.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Runtime/Float/Interpreter.h"
+#include "lib/Support/ErrorContext.h"
 
 #include "llvm/Support/FileSystem.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -45,6 +47,20 @@ llvm::Error Compilation::keepForScorer(llvm::StringRef arithmetic, int64_t index
   if (options.metricCommand.empty())
     return llvm::Error::success();
   return calib::writeOutputs(scorerFolder(arithmetic), index, outputNames(), outputs);
+}
+
+/// No figure can be computed against a NaN. Infinities are left out, see docs/spec/numerics.md.
+llvm::Error Compilation::checkNumbers(llvm::ArrayRef<Tensor> outputs, int64_t sample) {
+  for (auto [name, tensor] : llvm::zip_equal(outputNames(), outputs)) {
+    if (tensor.elementType() != ElementType::F32)
+      continue;
+    llvm::ArrayRef<float> values = tensor.values<float>();
+    if (auto found = llvm::find_if(values, [](float value) { return std::isnan(value); }); found != values.end())
+      return makeError(ErrorKind::BadInput, "evaluation sample '" + evaluationData->sampleName(sample) +
+                                                "': the float model computes a NaN, element " +
+                                                llvm::Twine(found - values.begin()) + " of output '" + name + "'");
+  }
+  return llvm::Error::success();
 }
 
 /// Scores the first `samples` outputs kept for each of `arithmetics`, and removes what was kept.
@@ -144,7 +160,9 @@ llvm::Error Compilation::evaluate() {
       return sample.takeError();
     llvm::Expected<std::vector<Tensor>> wanted = (*floatProgram)->run(*sample);
     if (!wanted)
-      return wanted.takeError();
+      return addContext(wanted.takeError(), "evaluation sample '" + evaluationData->sampleName(i) + "'");
+    if (llvm::Error error = checkNumbers(*wanted, i))
+      return error;
     for (Contender &contender : contenders) {
       llvm::Expected<std::vector<Tensor>> found = contender.run(*sample);
       if (!found)

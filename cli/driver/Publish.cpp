@@ -27,8 +27,9 @@ llvm::Error Compilation::writeReportFiles() {
   report.recipe = recipe.name;
   report.target = target->name;
   report.bindings = options.bindings;
-  report.isCalibrated = recipe.isWeightOnly() || !calibrationData || !calibrationData->isRandom();
-  report.calibrationSamples = calibrationData && !recipe.isWeightOnly() ? calibrationData->size() : 0;
+  // Random samples that only evaluate, of a weight-only recipe, say as little about accuracy.
+  report.isCalibrated = !statistics.samplesAreRandom && !(evaluationData && evaluationData->isRandom());
+  report.calibrationSamples = static_cast<int64_t>(statistics.sampleDigests.size());
   report.evaluationLabel = evaluationIsHeldOut ? "held-out calibration" : "evaluation";
   report.evaluationSamples = evaluationData ? evaluationData->size() : 0;
   report.headlineArithmetic = htpContext           ? report::htpEmulator
@@ -77,7 +78,7 @@ llvm::Error Compilation::publish() {
     manifest.inputs.push_back({"recipe", file});
   for (const std::string &file : target->files)
     manifest.inputs.push_back({"target", file});
-  if (calibrationData && !recipe.isWeightOnly())
+  if (calibrationData)
     for (const std::string &file : calibrationData->files())
       manifest.inputs.push_back({"calibration", file});
   if (evaluationData && !evaluationIsHeldOut)
@@ -89,11 +90,15 @@ llvm::Error Compilation::publish() {
     return error;
   if (hasOnnxRuntime)
     runRecord.paths["onnxruntime"] = libraries.onnxRuntimeLibrary;
-  runRecord.paths["model"] = options.modelPath;
-  runRecord.paths["output"] = options.outputFolder;
+  for (const auto &[name, path] : {std::pair("model", options.modelPath), std::pair("output", options.outputFolder)}) {
+    llvm::SmallString<128> absolute(path);
+    // Without a working folder the path as given is all there is.
+    (void)llvm::sys::fs::make_absolute(absolute);
+    runRecord.paths[name] = std::string(absolute);
+  }
   if (llvm::Error error = report::writeRunRecord(output->staging(), runRecord))
     return error;
-  return output->publish(report::manifestName);
+  return output->publish(report::manifestName, report::findUnchangedOutputs(options.outputFolder));
 }
 
 llvm::Error Compilation::judge() {

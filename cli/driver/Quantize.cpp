@@ -8,8 +8,7 @@ using namespace mlir;
 namespace nibble::driver {
 
 llvm::Error Compilation::quantize() {
-  progress.begin("quantize", 0, "");
-  llvm::Error error = runPasses(diagnostics, "quantize", *module, ErrorKind::Unsupported, [&](OpPassManager &manager) {
+  llvm::Error error = runPasses(diagnostics, &progress, "quantize", *module, ErrorKind::Unsupported, [&](OpPassManager &manager) {
     buildQuantizePipeline(manager, statistics, recipe, *target);
   });
   bool sawNoDeployedShape =

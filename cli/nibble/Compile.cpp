@@ -2,7 +2,7 @@
 #include "cli/driver/Compile.h"
 #include "cli/nibble/Commands.h"
 #include "lib/Import/ONNX/Import.h"
-#include "lib/Support/Error.h"
+#include "lib/Support/ErrorContext.h"
 
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
@@ -84,7 +84,8 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
     else if (samples.getAsInteger(10, options.emulateSamples) || options.emulateSamples < 1)
       throw CLI::ValidationError("--emulate-samples", "wanted a positive number or 'all', found '" + samples.str() + "'");
     options.writeReport = !arguments->noReport;
-    exitCode = reportError(driver::compile(options), llvm::errs());
+    auto *report = options.progress == "json" ? reportErrorAsJson : reportError;
+    exitCode = report(driver::compile(options), llvm::errs());
   });
 }
 

@@ -3,6 +3,7 @@
 #include "lib/Recipe/Recipe.h"
 #include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
+#include "lib/Target/Target.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"

@@ -119,6 +119,8 @@ static void printSummary(const NamedTensor &output) {
 }
 
 static llvm::Error run(const Options &options) {
+  if (options.rawIO && options.where == "onnxruntime")
+    return makeError(ErrorKind::Usage, "--raw-io has no effect on an ONNX model, which takes what it declares");
   llvm::Expected<vendor::VendorLibraries> libraries = vendor::findVendorLibraries(options.qnnFolder);
   if (!libraries)
     return libraries.takeError();

@@ -43,7 +43,8 @@ std::string printable(llvm::StringRef name) {
 }
 
 void printTable(const Statistics &statistics, llvm::raw_ostream &os) {
-  os << "fingerprint: " << printable(statistics.fingerprint) << "\ntensors: " << statistics.tensors.size() << '\n';
+  os << "fingerprint: " << printable(statistics.fingerprint) << "\nsamples: " << statistics.sampleDigests.size()
+     << (statistics.samplesAreRandom ? ", random: NOT CALIBRATED" : "") << "\ntensors: " << statistics.tensors.size() << '\n';
   os << llvm::format("%8s %12s %12s %12s %12s %12s  %s\n", "samples", "elements", "min", "max", "mean", "rms", "tensor");
   for (const auto &[name, s] : statistics.tensors)
     os << llvm::format("%8lld %12lld %12.5g %12.5g %12.5g %12.5g  ", static_cast<long long>(s.sampleCount),
@@ -121,7 +122,10 @@ llvm::Error printStatistics(const Options &options) {
     llvm::json::Object tensors;
     for (const auto &[name, s] : statistics->tensors)
       tensors[name] = toObject(s);
-    llvm::outs() << formatJson(llvm::json::Object{{"fingerprint", statistics->fingerprint}, {"tensors", std::move(tensors)}});
+    llvm::outs() << formatJson(llvm::json::Object{{"fingerprint", statistics->fingerprint},
+                                                  {"samples", statistics->sampleDigests.size()},
+                                                  {"random", statistics->samplesAreRandom},
+                                                  {"tensors", std::move(tensors)}});
   } else if (!options.tensor.empty()) {
     printTensor(options.tensor, statistics->tensors.begin()->second, llvm::outs());
   } else {

@@ -6,6 +6,9 @@
 //   T::sums      F64 [2]  sum, sum of squares
 //   T::histogram I64 [bins]
 //   T::channels  F64 [size of the axis] and T::channel_axis I64 [1], where collected
+// the samples they were measured on
+//   ::samples    U8 [32 * samples]  SHA-256 of each
+//   ::random     I64 [1]  1 where they were random
 // and the metadata holds `format`, `version`, `fingerprint` and `sha256`: the digest of all arrays in the order of
 // their names, each as length of the name, name, numpy's word for the type, number of bytes, bytes; numbers are
 // 64-bit little-endian.
@@ -17,12 +20,15 @@
 #include "lib/Support/Safetensors.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include <cmath>
 
 namespace nibble::quant {
 namespace {
 
-constexpr llvm::StringLiteral formatName("nibble-statistics"), formatVersion("1");
+constexpr size_t digestBytes = 32;
+const std::string samplesName = "::samples", randomName = "::random";
+constexpr llvm::StringLiteral formatName("nibble-statistics"), formatVersion("2");
 
 template <typename T> Tensor makeArray(llvm::ArrayRef<T> values) {
   return Tensor::fromValues<T>({static_cast<int64_t>(values.size())}, values);
@@ -129,6 +135,11 @@ llvm::Error Statistics::save(llvm::StringRef path) const {
       file.tensors[name + "::channel_axis"] = makeArray<int64_t>({s.channelAxis});
     }
   }
+  std::vector<uint8_t> digests;
+  for (const std::string &digest : sampleDigests)
+    llvm::append_range(digests, llvm::arrayRefFromStringRef(llvm::fromHex(digest)));
+  file.tensors[samplesName] = makeArray<uint8_t>(digests);
+  file.tensors[randomName] = makeArray<int64_t>({samplesAreRandom ? 1 : 0});
   file.metadata = {{"format", formatName.str()},
                    {"version", formatVersion.str()},
                    {"fingerprint", fingerprint},
@@ -151,6 +162,17 @@ llvm::Expected<Statistics> Statistics::load(llvm::StringRef path) {
   Statistics result;
   result.fingerprint = file->metadata["fingerprint"];
   Arrays arrays(path, *file);
+  llvm::Expected<llvm::ArrayRef<uint8_t>> digests = arrays.take<uint8_t>(samplesName, -1);
+  if (!digests)
+    return digests.takeError();
+  llvm::Expected<llvm::ArrayRef<int64_t>> random = arrays.take<int64_t>(randomName, 1);
+  if (!random)
+    return random.takeError();
+  if (digests->size() % digestBytes != 0)
+    return makeError(ErrorKind::BadInput, "statistics file '" + path + "': '" + samplesName + "' has another type or shape");
+  for (size_t i = 0; i < digests->size(); i += digestBytes)
+    result.sampleDigests.push_back(llvm::toHex(digests->slice(i, digestBytes), /*LowerCase=*/true));
+  result.samplesAreRandom = random->front() != 0;
   for (const auto &[key, tensor] : file->tensors) {
     llvm::StringRef name = key;
     if (!name.consume_back("::counts"))

@@ -40,6 +40,9 @@ struct Statistics {
   std::map<std::string, TensorStatistics> tensors;
   /// Fingerprint of what the statistics belong to: model, bindings, rewrites of the target, version (hex SHA-256).
   std::string fingerprint;
+  /// Hex SHA-256 of each sample, in order, so that no sample that was calibrated on is evaluated on later.
+  std::vector<std::string> sampleDigests;
+  bool samplesAreRandom = false;
 
   const TensorStatistics *find(llvm::StringRef tensorName) const;
   /// One safetensors file; byte-identical for equal statistics. Errors: IO.

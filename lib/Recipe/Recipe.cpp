@@ -128,9 +128,20 @@ private:
       return base.takeError();
     if (depth >= 8)
       return file.errorAt(node, "recipes are based on one another more than 8 levels deep");
-    llvm::Expected<Recipe> read = load(*base, depth + 1);
-    if (!read)
-      return read.takeError();
+    // A path is relative to the file that it is written in.
+    llvm::SmallString<128> beside(*base);
+    if (Recipe::isPath(*base) && path::is_relative(*base)) {
+      beside = path::parent_path(file.path());
+      path::append(beside, *base);
+    }
+    llvm::Expected<Recipe> read = load(beside, depth + 1);
+    if (!read) {
+      // What is wrong inside the base has its own place; that there is no such base is a mistake of this line.
+      llvm::Error error = llvm::handleErrors(read.takeError(), [&](const NibbleError &e) {
+        return e.kind == ErrorKind::BadInput ? makeError(e.kind, e.message, e.notes) : file.errorAt(node, e.message, e.notes);
+      });
+      return error;
+    }
     recipe = std::move(*read);
     return llvm::Error::success();
   }
@@ -255,17 +266,25 @@ private:
       return file.errorAt(root, "a recipe needs bits under weights and under activations, its own or those of its base");
     if (*recipe.weights.bits == 0 && *recipe.activations.bits == 0 && recipe.overrides.empty())
       return file.errorAt(root, "the recipe leaves everything in float, so there is nothing to quantize");
-    auto checkGroup = [&](const YAML::Node &place, const WeightSettings &settings) -> llvm::Error {
+    auto checkGroup = [&](const SourcePosition &place, const WeightSettings &settings) -> llvm::Error {
       bool isGrouped = settings.granularity == Granularity::Group || settings.granularity == Granularity::LPBQ;
       if (isGrouped && !settings.groupSize && !recipe.weights.groupSize)
-        return file.errorAt(place, "granularity " + name(*settings.granularity) + " needs a group-size");
+        return makeError(ErrorKind::BadInput,
+                         toString(place) + ": granularity " + name(*settings.granularity) + " needs a group-size");
       return llvm::Error::success();
     };
-    if (llvm::Error error = checkGroup(root, recipe.weights))
+    if (llvm::Error error = checkGroup(recipe.weightsPosition, recipe.weights))
       return error;
     for (const Override &entry : recipe.overrides)
-      if (llvm::Error error = checkGroup(root, entry.weights))
+      if (llvm::Error error = checkGroup(entry.position, entry.weights))
         return error;
+    // A setting that nothing reads is a mistake, where it stands; what a base leaves over is none.
+    YAML::Node weights = root["weights"], activations = root["activations"];
+    bool isGrouped = recipe.weights.granularity == Granularity::Group || recipe.weights.granularity == Granularity::LPBQ;
+    if (weights && weights["group-size"] && !isGrouped && recipe.overrides.empty())
+      return file.errorAt(weights["group-size"], "group-size has no effect without granularity group or lpbq");
+    if (activations && activations["percentile"] && recipe.activations.observer != "percentile" && recipe.overrides.empty())
+      return file.errorAt(activations["percentile"], "percentile has no effect without observer percentile");
     return llvm::Error::success();
   }
 
@@ -277,8 +296,11 @@ private:
 };
 
 llvm::Expected<std::string> findFile(llvm::StringRef nameOrPath) {
-  if (path::extension(nameOrPath) == ".yaml")
+  if (Recipe::isPath(nameOrPath))
     return nameOrPath.str();
+  llvm::Expected<std::string> folder = findConfigFolder();
+  if (!folder)
+    return folder;
   std::vector<std::string> names = Recipe::listNames();
   if (!llvm::is_contained(names, nameOrPath)) {
     std::vector<std::string> notes;
@@ -287,9 +309,6 @@ llvm::Expected<std::string> findFile(llvm::StringRef nameOrPath) {
     notes.push_back("recipes: " + llvm::join(names, ", ") + "; or a path that ends in .yaml");
     return makeError(ErrorKind::Usage, "unknown recipe '" + nameOrPath + "'", std::move(notes));
   }
-  llvm::Expected<std::string> folder = findConfigFolder();
-  if (!folder)
-    return folder;
   llvm::SmallString<128> file(*folder);
   path::append(file, "recipes", nameOrPath + ".yaml");
   return std::string(file);
@@ -373,6 +392,8 @@ llvm::Expected<Recipe> Recipe::parse(llvm::StringRef text, llvm::StringRef fileN
     return file.takeError();
   return Reader(*file).read(0);
 }
+
+bool Recipe::isPath(llvm::StringRef nameOrPath) { return path::extension(nameOrPath) == ".yaml"; }
 
 std::vector<std::string> Recipe::listNames() { return listConfigs("recipes"); }
 

@@ -82,6 +82,8 @@ struct Recipe {
   /// Where `weights` and `activations` are stated.
   SourcePosition weightsPosition, activationsPosition;
 
+  /// Whether `nameOrPath` names a file of the user.
+  static bool isPath(llvm::StringRef nameOrPath);
   /// `nameOrPath` is a name in configs/recipes or a path that ends in .yaml. Errors: Usage (unknown
   /// name, nearest ones), BadInput (file:line:column: what is wrong, a suggestion for unknown keys).
   static llvm::Expected<Recipe> load(llvm::StringRef nameOrPath);

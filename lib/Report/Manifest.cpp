@@ -92,6 +92,32 @@ llvm::Error writeManifest(llvm::StringRef folder, const Manifest &manifest) {
   return writeFileAtomically(inFolder(folder, manifestName), formatJson(std::move(root)));
 }
 
+std::vector<std::string> findUnchangedOutputs(llvm::StringRef folder) {
+  llvm::Expected<llvm::json::Value> manifest = readJson(inFolder(folder, manifestName));
+  if (!manifest) {
+    llvm::consumeError(manifest.takeError());
+    return {};
+  }
+  const Object *root = manifest->getAsObject();
+  const Array *outputs = root ? root->getArray("outputs") : nullptr;
+  std::vector<std::string> names;
+  if (!outputs)
+    return names;
+  for (const llvm::json::Value &output : *outputs) {
+    const Object *entry = output.getAsObject();
+    std::optional<llvm::StringRef> name = entry ? entry->getString("name") : std::nullopt;
+    // The manifest could be anybody's: a name that leaves the folder is none of ours.
+    if (!name || name->empty() || name->contains('/') || name->starts_with("."))
+      continue;
+    llvm::Expected<Object> file = describeFile(inFolder(folder, *name));
+    if (!file)
+      llvm::consumeError(file.takeError());
+    else if (file->getString("sha256") == entry->getString("sha256"))
+      names.push_back(name->str());
+  }
+  return names;
+}
+
 RunRecord startRunRecord(llvm::ArrayRef<std::string> commandLine) {
   RunRecord record;
   record.started = llvm::formatv("{0:%Y-%m-%dT%H:%M:%SZ}", llvm::sys::toUtcTime(std::time(nullptr))).str();

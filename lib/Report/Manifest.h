@@ -33,6 +33,10 @@ struct Manifest {
   std::vector<InputFile> inputs;
 };
 
+/// The files directly in `folder` that its manifest lists and that are what it says: those an earlier run
+/// wrote and nobody has changed. Empty where there is no manifest that can be read.
+std::vector<std::string> findUnchangedOutputs(llvm::StringRef folder);
+
 /// Writes manifest.json into `folder`, with the SHA-256 of every input and of every file in the folder
 /// except manifest.json and run.json. To be called when all other outputs are written. Errors: IO.
 llvm::Error writeManifest(llvm::StringRef folder, const Manifest &manifest);

@@ -32,12 +32,23 @@ AtomicFile::~AtomicFile() {
   llvm::sys::fs::remove(temporary);
 }
 
+llvm::Error AtomicFile::checkStream() {
+  std::error_code error = os->error();
+  if (!error)
+    return llvm::Error::success();
+  os->clear_error();
+  return makeError(ErrorKind::IO, "cannot write '" + finalPath + "': " + error.message());
+}
+
+llvm::Error AtomicFile::flush() {
+  os->flush();
+  return checkStream();
+}
+
 llvm::Error AtomicFile::commit() {
   os->close();
-  if (std::error_code error = os->error()) {
-    os->clear_error();
-    return makeError(ErrorKind::IO, "cannot write '" + finalPath + "': " + error.message());
-  }
+  if (llvm::Error error = checkStream())
+    return error;
   int descriptor = ::open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0 || ::fsync(descriptor) != 0) {
     int syncError = errno;

@@ -23,10 +23,13 @@ public:
   llvm::raw_fd_ostream &stream() { return *os; }
   /// The temporary name, for a library that insists on writing by path.
   llvm::StringRef temporaryPath() const { return temporary; }
+  /// Makes what was written so far readable under the temporary name. Errors: IO.
+  llvm::Error flush();
   llvm::Error commit();
 
 private:
   AtomicFile() = default;
+  llvm::Error checkStream();
   std::string finalPath, temporary;
   std::unique_ptr<llvm::raw_fd_ostream> os;
 };

@@ -94,6 +94,21 @@ void Progress::end() {
   active = false;
 }
 
+void Progress::say(llvm::StringRef kind, llvm::StringRef text) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (options.mode == ProgressMode::None && kind == "note")
+    return;
+  if (options.mode == ProgressMode::JSON) {
+    os << llvm::json::Value(llvm::json::Object{{kind, llvm::json::fixUTF8(text)}}) << '\n';
+  } else {
+    // The line that is being rewritten makes room, and is drawn again when it is next due.
+    if (options.mode == ProgressMode::Auto && active && shown)
+      os << "\r\x1b[K";
+    os << kind << ": " << text << '\n';
+  }
+  os.flush();
+}
+
 void Progress::tick() {
   std::lock_guard<std::mutex> lock(mutex);
   if (!active || options.mode == ProgressMode::None)
@@ -130,10 +145,11 @@ void Progress::show(double now, bool isLast) {
 
 std::string Progress::describe(double elapsed, bool isLast) const {
   std::string text = phase;
+  llvm::StringRef plural = llvm::StringRef(unit).ends_with("s") ? "es" : "s";
   if (total > 0)
-    text += llvm::formatv(": {0}/{1} {2}s", done, total, unit).str();
+    text += llvm::formatv(": {0}/{1} {2}{3}", done, total, unit, plural).str();
   else if (done > 0)
-    text += llvm::formatv(": {0} {1}s", done, unit).str();
+    text += llvm::formatv(": {0} {1}{2}", done, unit, plural).str();
   if (done > 0 && elapsed > 0)
     text += llvm::formatv(", {0:f1}/s", static_cast<double>(done) / elapsed).str();
   if (isLast)

@@ -43,6 +43,9 @@ public:
   void begin(llvm::StringRef phase, int64_t total, llvm::StringRef unit);
   void advance(int64_t steps = 1);
   void end();
+  /// Says something beside the progress, in the form of the mode: a line "note: text", or an object with the
+  /// key `kind`. `kind` is "note" or "warning"; None drops notes.
+  void say(llvm::StringRef kind, llvm::StringRef text);
   /// Shows the current state if it is time to.
   void tick();
 

@@ -13,11 +13,10 @@ namespace nibble {
 
 static llvm::Error errorAtMark(llvm::StringRef file, const YAML::Mark &mark, const llvm::Twine &message,
                                std::vector<std::string> notes = {}) {
-  if (mark.is_null())
-    return makeError(ErrorKind::BadInput, file + ": " + message, std::move(notes));
+  // An empty document has no place; its beginning stands for it.
+  int line = mark.is_null() ? 0 : mark.line, column = mark.is_null() ? 0 : mark.column;
   return makeError(ErrorKind::BadInput,
-                   file + ":" + llvm::Twine(mark.line + 1) + ":" + llvm::Twine(mark.column + 1) + ": " + message,
-                   std::move(notes));
+                   file + ":" + llvm::Twine(line + 1) + ":" + llvm::Twine(column + 1) + ": " + message, std::move(notes));
 }
 
 llvm::Expected<YamlFile> YamlFile::open(llvm::StringRef path) {

@@ -125,7 +125,7 @@ private:
   unsigned widthOfReaders(QuantizerUse &use) {
     for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
       for (Operation *user : fakeQuant->getUsers())
-        if (isComputing(user) && llvm::any_of(user->getResultTypes(), isFloatTensor))
+        if (isComputing(user) && llvm::any_of(user->getResultTypes(), isQuantizable))
           return widthOf(user);
     return recipe.activations.bits.value_or(0);
   }

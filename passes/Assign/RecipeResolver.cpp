@@ -1,4 +1,5 @@
 #include "passes/Assign/RecipeResolver.h"
+#include "lib/Dialect/NN/Diagnostics.h"
 #include "lib/Dialect/NN/Names.h"
 #include "passes/Calibrate/QuantizationRules.h"
 
@@ -130,6 +131,7 @@ public:
         continue;
       isSound = false;
       InFlightDiagnostic diagnostic = module.emitError(toString(entry.position));
+      nn::markAsBadInput(diagnostic);
       if (!matcher.matchedAnything)
         diagnostic << ": the override matches nothing in the model";
       else
@@ -160,6 +162,7 @@ private:
       Value value = use.fakeQuants.front().getInput();
       InFlightDiagnostic diagnostic = use.fakeQuants.front()->emitError("tensor '")
                                       << nn::tensorName(value) << "': two overrides set " << field << " differently";
+      nn::markAsBadInput(diagnostic);
       diagnostic.attachNote() << "the first is at " << toString(earlier->position);
       diagnostic.attachNote() << "the second is at " << toString(entry.position);
       return false;

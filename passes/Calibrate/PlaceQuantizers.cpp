@@ -35,7 +35,7 @@ public:
   LogicalResult placeFunction(func::FuncOp function) {
     OpBuilder atStart = OpBuilder::atBlockBegin(&function.getBody().front());
     for (BlockArgument argument : function.getArguments())
-      if (isFloatTensor(argument.getType()) && !argument.use_empty()) {
+      if (isQuantizable(argument.getType()) && !argument.use_empty()) {
         std::string name = nn::tensorName(argument);
         quantize(argument, createQuantizer(name, "activation", name), atStart,
                  nn::makeLocation(module.getContext(), name, {name}));
@@ -77,7 +77,7 @@ private:
     OpBuilder atStart = OpBuilder::atBlockBegin(&body);
     for (BlockArgument argument : body.getArguments()) {
       Value operand = block.getInputs()[argument.getArgNumber()];
-      if (nn::ConstantOp constant = getConstant(operand); constant && isFloatTensor(argument.getType()))
+      if (nn::ConstantOp constant = getConstant(operand); constant && isQuantizable(argument.getType()))
         argument.replaceAllUsesWith(atStart.clone(*constant)->getResult(0));
       else if (FlatSymbolRefAttr symbol = quantizers.lookup(operand))
         quantizers[argument] = symbol;
@@ -94,7 +94,7 @@ private:
   LogicalResult placeConstantOperands(Operation *op) {
     for (OpOperand &operand : op->getOpOperands()) {
       auto constant = operand.get().getDefiningOp<nn::ConstantOp>();
-      if (!constant || !isFloatTensor(operand.get().getType()))
+      if (!constant || !isQuantizable(operand.get().getType()))
         continue;
       OperandRole role = getOperandRole(operand);
       if (role.kind == OperandRole::Kind::Parameter)
@@ -122,7 +122,7 @@ private:
     OpBuilder after(op->getContext());
     after.setInsertionPointAfter(op);
     for (OpResult result : op->getResults()) {
-      if (!isFloatTensor(result.getType()) || result.use_empty())
+      if (!isQuantizable(result.getType()) || result.use_empty())
         continue;
       std::string name = nn::tensorName(result);
       FlatSymbolRefAttr symbol;

@@ -46,9 +46,9 @@ OperandRole gemmRole(nn::GemmOp op, unsigned index) {
 
 } // namespace
 
-bool isFloatTensor(Type type) {
+bool isQuantizable(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor && isa<FloatType>(tensor.getElementType());
+  return tensor && tensor.getElementType().isF32() && !llvm::is_contained(tensor.getShape(), 0);
 }
 
 nn::ConstantOp getConstant(Value value) {

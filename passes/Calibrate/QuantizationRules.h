@@ -51,8 +51,8 @@ mlir::Value resolveMovedValue(mlir::Value value);
 /// added to others on the way, as a mask of attention scores is.
 bool reachesOnlySoftmax(mlir::Value value, bool throughSums);
 
-/// True for tensors of floats.
-bool isFloatTensor(mlir::Type type);
+/// True for tensors of float32 with elements: quantizers take no other float, and an empty past has no range.
+bool isQuantizable(mlir::Type type);
 /// The nn.constant behind a value, through fake_quant and dequantize_weight; null where there is none.
 nn::ConstantOp getConstant(mlir::Value value);
 /// ONNX's name of an operation's type without underscores and in lower case ("matmul"), for comparison.

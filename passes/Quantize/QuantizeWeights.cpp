@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Constants.h"
+#include "lib/Dialect/NN/Diagnostics.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
 #include "lib/Quant/WeightQuantizer.h"
@@ -44,9 +45,13 @@ public:
     if (failed(constant) || failed(encoding))
       return failure();
     for (auto [index, value] : llvm::enumerate(constant->values<float>()))
-      if (!std::isfinite(value))
-        return use.fakeQuants.front()->emitError("constant '")
-               << use.quantizer.getTensor().value_or("") << "': element " << index << " is not finite";
+      if (!std::isfinite(value)) {
+        InFlightDiagnostic diagnostic = use.fakeQuants.front()->emitError("constant '")
+                                        << use.quantizer.getTensor().value_or("") << "': element " << index
+                                        << " is not finite";
+        nn::markAsBadInput(diagnostic);
+        return diagnostic;
+      }
     return store(use, *constant, quant::makeConstantEncoding(*constant, encoding->storage, encoding->symmetric),
                  "extremes of the constant");
   }
@@ -60,10 +65,14 @@ public:
     quant::WeightEncodingOptions options = makeOptions(*encoding, settings);
     addImportance(reader, *weight, options);
     llvm::Expected<quant::Encoding> chosen = quant::chooseWeightEncoding(*weight, options);
-    if (!chosen)
-      return reader.getOwner()->emitError("node '")
-             << nn::nodeName(reader.getOwner()) << "', weight '" << use.quantizer.getTensor().value_or("")
-             << "': " << llvm::toString(chosen.takeError());
+    if (!chosen) {
+      InFlightDiagnostic diagnostic = reader.getOwner()->emitError("node '")
+                                      << nn::nodeName(reader.getOwner()) << "', weight '"
+                                      << use.quantizer.getTensor().value_or("")
+                                      << "': ";
+      nn::appendError(diagnostic, chosen.takeError());
+      return diagnostic;
+    }
     unsigned raisedBefore = numRaised;
     for (nn::FakeQuantOp fakeQuant : use.fakeQuants)
       for (Operation *op : fakeQuant->getUsers())

@@ -43,12 +43,13 @@ def writeModel(path, inputs=(("x", "FLOAT", (1, 32)),)):
     import onnx
     from onnx import helper
     generator = np.random.default_rng(0)
-    weights = [onnx.numpy_helper.from_array(generator.standard_normal(shape).astype(np.float32), name)
+    kind = np.float16 if inputs[0][1] == "FLOAT16" else np.float32
+    weights = [onnx.numpy_helper.from_array(generator.standard_normal(shape).astype(kind), name)
                for name, shape in (("w1", (32, 64)), ("w2", (64, 8)))]
     nodes = [helper.make_node("MatMul", ["x", "w1"], ["a"], "fc1"), helper.make_node("Relu", ["a"], ["b"], "act"),
              helper.make_node("MatMul", ["b", "w2"], ["y"], "fc2")]
     values = [helper.make_tensor_value_info(name, getattr(onnx.TensorProto, kind), shape) for name, kind, shape in inputs]
-    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [inputs[0][2][0], 8])
+    output = helper.make_tensor_value_info("y", getattr(onnx.TensorProto, inputs[0][1]), [inputs[0][2][0], 8])
     graph = helper.make_graph(nodes, "g", values, [output], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 

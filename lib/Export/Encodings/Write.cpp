@@ -352,7 +352,8 @@ llvm::Error exportEncodings(mlir::ModuleOp module, llvm::StringRef path, Version
     return file.takeError();
   if (llvm::Error error = writeEncodings(*entries, version, (*file)->stream()))
     return error;
-  (*file)->stream().flush();
+  if (llvm::Error error = (*file)->flush())
+    return error;
   llvm::Expected<std::shared_ptr<const MappedFile>> written = MappedFile::open((*file)->temporaryPath());
   if (!written)
     return written.takeError();

@@ -314,6 +314,9 @@ llvm::Expected<WorkerResult> runWorker(const WorkerRequest &request, llvm::Strin
     return makeError(ErrorKind::Unsupported,
                      llvm::Twine("the vendor's library crashed: ") + strsignal(WTERMSIG(*status)),
                      lastLogLines(logPath));
+  // The child's own code, which says only that it could not write what the parent reads.
+  if (WEXITSTATUS(*status) == static_cast<int>(ErrorKind::IO))
+    return makeError(ErrorKind::IO, "cannot write in folder '" + workFolder + "'", lastLogLines(logPath));
   if (WEXITSTATUS(*status) != 0)
     return makeError(ErrorKind::Unsupported,
                      "the vendor's process ended with code " + llvm::Twine(WEXITSTATUS(*status)),

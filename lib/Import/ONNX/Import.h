@@ -50,7 +50,7 @@ struct ModelSummary {
   int64_t parameterCount = 0;
   std::map<std::string, int64_t> bytesByElementType;
   int64_t fileBytes = 0, externalBytes = 0;
-  /// Paths of the files with external data, sorted.
+  /// Paths of the files that hold external data, sorted.
   std::vector<std::string> externalFiles;
   std::vector<SymbolicDimension> symbolicDimensions;
 };

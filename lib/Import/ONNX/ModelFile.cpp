@@ -85,8 +85,9 @@ llvm::Expected<MappedBytes> ModelFile::locate(const onnx::TensorProto &tensor, l
 
 std::vector<std::string> ModelFile::externalPaths() const {
   std::vector<std::string> paths;
-  for (const auto &[location, opened] : externalFiles)
-    paths.push_back(opened->path().str());
+  for (const auto &[location, file] : externalFiles)
+    paths.push_back(file->path().str());
+  llvm::sort(paths);
   return paths;
 }
 

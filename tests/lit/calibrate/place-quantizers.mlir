@@ -90,3 +90,18 @@ func.func @main(%i: tensor<3xi64> {nn.name = "i"}) -> tensor<3x4xf32> {
   %k = nn.clip %g, %low {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<3x4xf32>, tensor<f32>) -> tensor<3x4xf32> loc("K"("k"))
   return %k : tensor<3x4xf32>
 }
+
+// -----
+
+// An empty past and float64 take no quantizer: the one has no range, of the other there is no quantized form.
+// CHECK-NOT: tensor = "past"
+// CHECK: nn.quantizer @new
+// CHECK: nn.quantizer @all
+// CHECK-NOT: tensor = "wide"
+// CHECK-LABEL: func.func @main
+func.func @main(%past: tensor<1x0x4xf32> {nn.name = "past"}, %new: tensor<1x2x4xf32> {nn.name = "new"}) -> (tensor<1x2x4xf32>, tensor<1x2x4xf64>) {
+  // CHECK: nn.concat %{{.*}}, %{{.*}}
+  %all = nn.concat %past, %new {axis = 1 : i64} : (tensor<1x0x4xf32>, tensor<1x2x4xf32>) -> tensor<1x2x4xf32> loc("Concat"("all"))
+  %wide = nn.cast %new : (tensor<1x2x4xf32>) -> tensor<1x2x4xf64> loc("Cast"("wide"))
+  return %all, %wide : tensor<1x2x4xf32>, tensor<1x2x4xf64>
+}

@@ -217,7 +217,7 @@ TEST(StatisticsCollector, ObservesNamedFloatTensors) {
   EXPECT_TRUE(collector.wants(m.result(1)));
   EXPECT_TRUE(collector.wants(m.result(2)));
   for (int i = 0; i < 3; ++i) {
-    collector.beginSample("s" + std::to_string(i));
+    collector.beginSample("s" + std::to_string(i), std::string(64, 'a'));
     Tensor x = randomTensor({1, 2, 4, 4}, i);
     collector.onValue(m.function.getArgument(0), x);
     collector.onValue(m.result(1), x);
@@ -264,14 +264,14 @@ TEST(StatisticsCollector, OddValuesNameTheSampleAndTheTensor) {
   collector.wants(m.result(2));
   Tensor bad = randomTensor({1, 2, 4, 4}, 1);
   bad.mutableData<float>()[7] = std::numeric_limits<float>::quiet_NaN();
-  collector.beginSample("007.npz");
+  collector.beginSample("007.npz", "");
   collector.onValue(m.result(2), bad);
   expectError(collector.endSample(), ErrorKind::BadInput, "calibration sample '007.npz': tensor 'y' has a NaN at element 7");
   bad.mutableData<float>()[7] = -std::numeric_limits<float>::infinity();
-  collector.beginSample("008.npz");
+  collector.beginSample("008.npz", "");
   collector.onValue(m.result(2), bad);
   EXPECT_FALSE(llvm::errorToBool(collector.endSample())) << "masks hold infinities";
-  collector.beginSample("009.npz");
+  collector.beginSample("009.npz", "");
   collector.onValue(m.function.getArgument(0), bad);
   expectError(collector.endSample(), ErrorKind::BadInput, "input 'x' holds an infinity");
 }

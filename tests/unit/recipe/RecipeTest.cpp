@@ -1,7 +1,9 @@
 //===- RecipeTest.cpp - recipe files and what is wrong with them --------------===//
 #include "lib/Recipe/Recipe.h"
+#include "lib/Support/AtomicFile.h"
 #include "lib/Support/Error.h"
 
+#include "llvm/Support/FileSystem.h"
 #include "gtest/gtest.h"
 
 using namespace nibble;
@@ -110,6 +112,31 @@ TEST(Recipe, UnknownNamesAreUsageErrors) {
                         [](const NibbleError &error) { EXPECT_EQ(error.kind, ErrorKind::IO); });
 }
 
+TEST(Recipe, WindowsLineEndsAreReadAndCounted) {
+  Recipe recipe = llvm::cantFail(Recipe::parse("schema: nibble-recipe-1\r\nname: test\r\nbase: w8a8\r\n", "r.yaml"));
+  EXPECT_EQ(recipe.name, "test");
+  EXPECT_EQ(faultOf("base: w8a8\r\nweights:\r\n  bits: 5\r\n"),
+            "r.yaml:5:9: wanted one of 4, 8, 16 bits or float, found '5'");
+}
+
+TEST(Recipe, EmptyFilesHaveAPlaceToo) {
+  llvm::handleAllErrors(Recipe::parse("", "r.yaml").takeError(), [](const NibbleError &error) {
+    EXPECT_EQ(error.message, "r.yaml:1:1: wanted a map");
+  });
+}
+
+TEST(Recipe, BasesAreBesideTheFileThatNamesThem) {
+  llvm::SmallString<128> folder;
+  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("nibble-recipe", folder));
+  ASSERT_FALSE(llvm::errorToBool(writeFileAtomically(
+      (folder + "/base.yaml").str(), (head + "base: w8a8\nactivations: {headroom: 0.5}\n").str())));
+  ASSERT_FALSE(llvm::errorToBool(writeFileAtomically((folder + "/top.yaml").str(), (head + "base: base.yaml\n").str())));
+  llvm::Expected<Recipe> recipe = Recipe::load((folder + "/top.yaml").str());
+  ASSERT_TRUE(static_cast<bool>(recipe)) << llvm::toString(recipe.takeError());
+  EXPECT_EQ(recipe->activations.headroom, 0.5);
+  llvm::sys::fs::remove_directories(folder);
+}
+
 TEST(Recipe, MistakesAreLocated) {
   llvm::StringRef bits = "weights: {bits: 8}\nactivations: {bits: 8}\n";
   EXPECT_EQ(faultOf("weight: {}\n"), "r.yaml:3:1: unknown key 'weight' | did you mean 'weights'");
@@ -117,7 +144,16 @@ TEST(Recipe, MistakesAreLocated) {
   EXPECT_EQ(faultOf("weights: {granularity: chanel}\n"),
             "r.yaml:3:24: wanted one of tensor, channel, group, lpbq, found 'chanel' | did you mean 'channel'");
   EXPECT_EQ(faultOf("weights: {bits: 4, granularity: group}\nactivations: {bits: 8}\n"),
-            "r.yaml:1:1: granularity group needs a group-size");
+            "r.yaml:3:10: granularity group needs a group-size");
+  EXPECT_EQ(faultOf(bits + "overrides: [{node: a, weights: {granularity: lpbq}}]\n"),
+            "r.yaml:5:13: granularity lpbq needs a group-size");
+  EXPECT_EQ(faultOf("base: w8a8\nweights: {group-size: 32}\n"),
+            "r.yaml:4:23: group-size has no effect without granularity group or lpbq");
+  EXPECT_EQ(faultOf("base: w8a16\nactivations: {percentile: 99.9}\n"),
+            "r.yaml:4:27: percentile has no effect without observer percentile");
+  EXPECT_EQ(faultOf("base: w8a15\n").substr(0, 50), "r.yaml:3:7: unknown recipe 'w8a15' | did you mean ");
+  EXPECT_EQ(faultOf("base: absent.yaml\n").substr(0, 39), "r.yaml:3:7: cannot read 'absent.yaml': ");
+  EXPECT_EQ(faultOf(bits + "weights: {bits: 4}\n"), "r.yaml:5:1: key 'weights' is given twice");
   EXPECT_EQ(faultOf("weights: {symmetric: maybe}\n"), "r.yaml:3:22: wanted true or false");
   EXPECT_EQ(faultOf("activations: {observer: minmax}\n"),
             "r.yaml:3:25: wanted one of min-max, moving-average, percentile, mse, entropy, found 'minmax' | did you "

@@ -71,6 +71,34 @@ TEST(Progress, JsonLinesCanBeParsed) {
   EXPECT_EQ(first->getAsObject()->getNumber("seconds_left"), 5);
 }
 
+TEST(Progress, NotesHaveTheFormOfTheMode) {
+  Recorder json(ProgressMode::JSON, false);
+  json.progress.say("note", "said \"once\"");
+  json.progress.say("warning", "broken \xff");
+  llvm::SmallVector<llvm::StringRef> lines;
+  llvm::StringRef(json.text).split(lines, '\n', -1, false);
+  ASSERT_EQ(lines.size(), 2u) << json.text;
+  llvm::Expected<llvm::json::Value> first = parseJson(lines[0], "line"), second = parseJson(lines[1], "line");
+  ASSERT_TRUE(static_cast<bool>(first) && static_cast<bool>(second));
+  EXPECT_EQ(first->getAsObject()->getString("note"), "said \"once\"");
+
+  Recorder plain(ProgressMode::Plain, false);
+  plain.progress.say("note", "text");
+  EXPECT_EQ(plain.text, "note: text\n");
+
+  Recorder terminal(ProgressMode::Auto, true);
+  terminal.progress.begin("calibrate", 8, "sample");
+  terminal.steps(1, 3);
+  size_t drawn = terminal.text.size();
+  terminal.progress.say("note", "text");
+  EXPECT_EQ(terminal.text.substr(drawn), "\r\x1b[Knote: text\n");
+
+  Recorder none(ProgressMode::None, false);
+  none.progress.say("note", "text");
+  none.progress.say("warning", "text");
+  EXPECT_EQ(none.text, "warning: text\n");
+}
+
 TEST(Progress, NoneShowsNothing) {
   Recorder recorder(ProgressMode::None, true);
   recorder.progress.begin("calibrate", 8, "sample");

@@ -10,6 +10,8 @@ import sys
 import numpy as np
 
 ARRAYS = {
+    "::samples": np.arange(64, dtype="|u1"),
+    "::random": np.array([0], "<i8"),
     "encoder/y::counts": np.array([100, 2, 0, 0], "<i8"),
     "encoder/y::range": np.array([-1, 3, -1, 2.5, -1, 3], "<f4"),
     "encoder/y::sums": np.array([50, 200], "<f8"),
@@ -21,7 +23,7 @@ ARRAYS = {
     "timestep::sums": np.array([952, 904402], "<f8"),
     "timestep::histogram": np.array([1, 0, 0, 1], "<i8"),
 }
-TYPES = {"<i8": "I64", "<f4": "F32", "<f8": "F64"}
+TYPES = {"<i8": "I64", "<f4": "F32", "<f8": "F64", "|u1": "U8"}
 
 
 def digest():
@@ -34,7 +36,7 @@ def digest():
 
 
 def main():
-    header = {"__metadata__": {"format": "nibble-statistics", "version": "1", "fingerprint": "0123abcd", "sha256": digest()}}
+    header = {"__metadata__": {"format": "nibble-statistics", "version": "2", "fingerprint": "0123abcd", "sha256": digest()}}
     data = b""
     for name in sorted(ARRAYS, key=lambda key: (-ARRAYS[key].itemsize, key)):
         array = ARRAYS[name]
