@@ -50,7 +50,11 @@ llvm::Error Compilation::run() {
   return judge();
 }
 
-void Compilation::note(const llvm::Twine &text) { progress.say("note", text.str()); }
+void Compilation::note(const llvm::Twine &text) {
+  // Calibration and evaluation data are often alike; what holds for both is said once.
+  if (notesSaid.insert(text.str()).second)
+    progress.say("note", text.str());
+}
 
 void Compilation::noteAndReport(const std::string &text) {
   note(text);

@@ -29,6 +29,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace nibble::driver {
 
@@ -109,6 +110,7 @@ private:
   /// --eval is absent.
   std::shared_ptr<calib::Dataset> calibrationData, evaluationData;
   bool evaluationIsHeldOut = false;
+  std::set<std::string> notesSaid;
 
   vendor::VendorLibraries libraries;
   bool hasOnnxRuntime = false;

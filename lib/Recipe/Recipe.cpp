@@ -266,9 +266,12 @@ private:
       return file.errorAt(root, "a recipe needs bits under weights and under activations, its own or those of its base");
     if (*recipe.weights.bits == 0 && *recipe.activations.bits == 0 && recipe.overrides.empty())
       return file.errorAt(root, "the recipe leaves everything in float, so there is nothing to quantize");
+    auto isGrouped = [](const WeightSettings &settings) {
+      return settings.granularity == Granularity::Group || settings.granularity == Granularity::LPBQ;
+    };
+    auto isPercentile = [](const ActivationSettings &settings) { return settings.observer == "percentile"; };
     auto checkGroup = [&](const SourcePosition &place, const WeightSettings &settings) -> llvm::Error {
-      bool isGrouped = settings.granularity == Granularity::Group || settings.granularity == Granularity::LPBQ;
-      if (isGrouped && !settings.groupSize && !recipe.weights.groupSize)
+      if (isGrouped(settings) && !settings.groupSize && !recipe.weights.groupSize)
         return makeError(ErrorKind::BadInput,
                          toString(place) + ": granularity " + name(*settings.granularity) + " needs a group-size");
       return llvm::Error::success();
@@ -280,10 +283,14 @@ private:
         return error;
     // A setting that nothing reads is a mistake, where it stands; what a base leaves over is none.
     YAML::Node weights = root["weights"], activations = root["activations"];
-    bool isGrouped = recipe.weights.granularity == Granularity::Group || recipe.weights.granularity == Granularity::LPBQ;
-    if (weights && weights["group-size"] && !isGrouped && recipe.overrides.empty())
+    bool readsGroups = isGrouped(recipe.weights) ||
+                       llvm::any_of(recipe.overrides, [&](const Override &entry) { return isGrouped(entry.weights); });
+    bool readsPercentile =
+        isPercentile(recipe.activations) ||
+        llvm::any_of(recipe.overrides, [&](const Override &entry) { return isPercentile(entry.activations); });
+    if (weights && weights["group-size"] && !readsGroups)
       return file.errorAt(weights["group-size"], "group-size has no effect without granularity group or lpbq");
-    if (activations && activations["percentile"] && recipe.activations.observer != "percentile" && recipe.overrides.empty())
+    if (activations && activations["percentile"] && !readsPercentile)
       return file.errorAt(activations["percentile"], "percentile has no effect without observer percentile");
     return llvm::Error::success();
   }

@@ -160,8 +160,10 @@ class Inputs(support.Test):
 
     def testJsonProgressIsJsonOnly(self):
         folder = self.writeFloats("calib", change=lambda index, array: array.astype(np.float64))
-        process = self.compile("--calib", folder, "--progress", "json")
+        evaluation = self.writeFloats("eval", seed=1, change=lambda index, array: array.astype(np.float64))
+        process = self.compile("--calib", folder, "--eval", evaluation, "--progress", "json")
         lines = [json.loads(line) for line in process.stderr.splitlines()]
+        self.assertEqual(len(lines), 1, "a note about both sets is said once")
         self.assertIn("float64 to float32", lines[0]["note"])
         process = self.compile("--calib", folder, "--progress", "json", "--max-drop", "sqnr=1000", code=6)
         self.assertEqual(json.loads(process.stderr.splitlines()[-1])["exit_code"], 6)

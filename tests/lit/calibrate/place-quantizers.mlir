@@ -102,6 +102,6 @@ func.func @main(%i: tensor<3xi64> {nn.name = "i"}) -> tensor<3x4xf32> {
 func.func @main(%past: tensor<1x0x4xf32> {nn.name = "past"}, %new: tensor<1x2x4xf32> {nn.name = "new"}) -> (tensor<1x2x4xf32>, tensor<1x2x4xf64>) {
   // CHECK: nn.concat %{{.*}}, %{{.*}}
   %all = nn.concat %past, %new {axis = 1 : i64} : (tensor<1x0x4xf32>, tensor<1x2x4xf32>) -> tensor<1x2x4xf32> loc("Concat"("all"))
-  %wide = nn.cast %new : (tensor<1x2x4xf32>) -> tensor<1x2x4xf64> loc("Cast"("wide"))
+  %wide = nn.cast %new {to = f64} : (tensor<1x2x4xf32>) -> tensor<1x2x4xf64> loc("Cast"("wide"))
   return %all, %wide : tensor<1x2x4xf32>, tensor<1x2x4xf64>
 }
