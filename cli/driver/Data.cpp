@@ -171,8 +171,9 @@ llvm::Error Compilation::calibrate() {
   if (!fingerprint)
     return fingerprint.takeError();
   if (!options.statisticsPath.empty()) {
+    // The folder is as complete as after a calibration.
     if (statistics.fingerprint == *fingerprint)
-      return llvm::Error::success();
+      return statistics.save(output->path(stem + "_statistics.safetensors"));
     return makeError(ErrorKind::BadInput,
                      "statistics '" + options.statisticsPath +
                          "' were measured on another model, other bindings, another kind of target or by another version",

@@ -98,7 +98,16 @@ llvm::Error Compilation::publish() {
   }
   if (llvm::Error error = report::writeRunRecord(output->staging(), runRecord))
     return error;
-  return output->publish(report::manifestName, report::findUnchangedOutputs(options.outputFolder));
+  // An output of an earlier run may be an input of this one.
+  std::vector<std::string> obsolete = report::findUnchangedOutputs(options.outputFolder);
+  llvm::erase_if(obsolete, [&](const std::string &name) {
+    llvm::SmallString<128> path(options.outputFolder);
+    llvm::sys::path::append(path, name);
+    return llvm::any_of(manifest.inputs, [&](const report::InputFile &input) {
+      return llvm::sys::fs::equivalent(input.path, path);
+    });
+  });
+  return output->publish(report::manifestName, obsolete);
 }
 
 llvm::Error Compilation::judge() {

@@ -49,6 +49,17 @@ class Folders(support.Test):
         self.assertIn("notes.txt", self.names())
         self.assertIn("m_encodings_1.0.0.json", self.names(), "what the user changed is not ours to remove")
 
+    def testOutputsThatBecomeInputsStay(self):
+        self.run_(*self.arguments, "--recipe", "w8a8")
+        statistics = self.output / "m_statistics.safetensors"
+        content = statistics.read_bytes()
+        self.run_(*self.arguments, "--recipe", "w8a8", "--stats", statistics)
+        self.assertEqual(statistics.read_bytes(), content)
+        self.run_("verify", self.output)
+        self.arguments[1] = self.output / "m_float.onnx"
+        self.run_(*self.arguments, "--recipe", "w8a8")
+        self.assertTrue(self.arguments[1].exists())
+
     def testRepeatedRunsStayWhole(self):
         for recipe in ("w8", "w8a8"):
             self.run_(*self.arguments, "--recipe", recipe)
