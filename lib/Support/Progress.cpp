@@ -4,6 +4,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Process.h"
+#include <algorithm>
 #include <chrono>
 
 namespace nibble {
@@ -73,7 +74,7 @@ void Progress::begin(llvm::StringRef newPhase, int64_t newTotal, llvm::StringRef
   unit = newUnit.str();
   total = newTotal;
   done = 0;
-  started = options.clock();
+  started = lastAdvanced = options.clock();
   lastShown = -1e9;
   shown = false;
   active = true;
@@ -83,6 +84,7 @@ void Progress::advance(int64_t steps) {
   {
     std::lock_guard<std::mutex> lock(mutex);
     done += steps;
+    lastAdvanced = options.clock();
   }
   tick();
 }
@@ -125,38 +127,47 @@ void Progress::show(double now, bool isLast) {
     llvm::json::Object line{{"phase", phase}, {"unit", unit}, {"done", done}, {"seconds", elapsed}, {"ended", isLast}};
     if (total > 0)
       line["total"] = total;
-    if (done > 0 && elapsed > 0) {
-      line["rate"] = static_cast<double>(done) / elapsed;
+    if (rate() > 0) {
+      line["rate"] = rate();
       if (total > done)
-        line["seconds_left"] = elapsed / static_cast<double>(done) * static_cast<double>(total - done);
+        line["seconds_left"] = secondsLeft(now);
     }
     os << llvm::json::Value(std::move(line)) << '\n';
   } else if (options.mode == ProgressMode::Auto) {
-    os << "\r\x1b[K" << describe(elapsed, isLast);
+    os << "\r\x1b[K" << describe(now, isLast);
     if (isLast)
       os << '\n';
   } else {
-    os << describe(elapsed, isLast) << '\n';
+    os << describe(now, isLast) << '\n';
   }
   os.flush();
   lastShown = now;
   shown = true;
 }
 
-std::string Progress::describe(double elapsed, bool isLast) const {
+double Progress::rate() const {
+  double spent = lastAdvanced - started;
+  return spent > 0 ? static_cast<double>(done) / spent : 0;
+}
+
+double Progress::secondsLeft(double now) const {
+  return std::max(0.0, static_cast<double>(total - done) / rate() - (now - lastAdvanced));
+}
+
+std::string Progress::describe(double now, bool isLast) const {
+  double elapsed = now - started;
   std::string text = phase;
   llvm::StringRef plural = llvm::StringRef(unit).ends_with("s") ? "es" : "s";
   if (total > 0)
     text += llvm::formatv(": {0}/{1} {2}{3}", done, total, unit, plural).str();
   else if (done > 0)
     text += llvm::formatv(": {0} {1}{2}", done, unit, plural).str();
-  if (done > 0 && elapsed > 0)
-    text += llvm::formatv(", {0:f1}/s", static_cast<double>(done) / elapsed).str();
+  if (rate() > 0)
+    text += llvm::formatv(", {0:f1}/s", rate()).str();
   if (isLast)
     return text + ", took " + formatDuration(elapsed);
-  if (done > 0 && total > done)
-    return text + ", " +
-           formatDuration(elapsed / static_cast<double>(done) * static_cast<double>(total - done)) + " left";
+  if (rate() > 0 && total > done)
+    return text + ", " + formatDuration(secondsLeft(now)) + " left";
   return text + ", " + formatDuration(elapsed) + " so far";
 }
 

@@ -51,7 +51,10 @@ public:
 
 private:
   void show(double now, bool isLast);
-  std::string describe(double elapsed, bool isLast) const;
+  std::string describe(double now, bool isLast) const;
+  /// Steps per second up to the last one: while a step lasts, the time left shrinks instead of growing.
+  double rate() const;
+  double secondsLeft(double now) const;
 
   Options options;
   llvm::raw_ostream &os;
@@ -61,7 +64,7 @@ private:
   bool stopping = false, active = false, shown = false;
   std::string phase, unit;
   int64_t total = 0, done = 0;
-  double started = 0, lastShown = 0;
+  double started = 0, lastAdvanced = 0, lastShown = 0;
 };
 
 } // namespace nibble

@@ -71,6 +71,16 @@ TEST(Progress, JsonLinesCanBeParsed) {
   EXPECT_EQ(first->getAsObject()->getNumber("seconds_left"), 5);
 }
 
+TEST(Progress, TimeLeftShrinksWhileAStepLasts) {
+  Recorder recorder(ProgressMode::JSON, false);
+  recorder.progress.begin("score", 3, "run");
+  recorder.steps(1, 20);
+  recorder.now += 15;
+  recorder.progress.tick();
+  EXPECT_NE(recorder.text.find("\"seconds_left\":40"), std::string::npos) << recorder.text;
+  EXPECT_NE(recorder.text.find("\"seconds_left\":25"), std::string::npos) << recorder.text;
+}
+
 TEST(Progress, NotesHaveTheFormOfTheMode) {
   Recorder json(ProgressMode::JSON, false);
   json.progress.say("note", "said \"once\"");
