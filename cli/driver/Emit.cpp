@@ -6,33 +6,36 @@
 #include "lib/Export/ONNX/CheckExport.h"
 #include "lib/Export/ONNX/MatMulNBits.h"
 #include "lib/Export/ONNX/QDQ.h"
+#include "lib/Support/Error.h"
 
 using namespace mlir;
 
 namespace nibble::driver {
 
-/// Whether a quantizer of the module has scales per block, which AIMET 0.6.1 cannot state.
-static bool hasBlockEncodings(ModuleOp module) {
-  return llvm::any_of(module.getOps<nn::QuantizerOp>(),
-                      [](nn::QuantizerOp quantizer) { return quantizer.getBlockSize().has_value(); });
-}
-
-/// Encodings belong to a float model with the same tensor names, so that is written beside them.
+/// Encodings belong to a float model with the same tensor names, so that is written beside them. Older versions
+/// cannot state scales of every kind; 2.0.0 can state all that ONNX can.
 llvm::Error Compilation::emitEncodings() {
   onnx_export::QDQOptions floatModel;
   floatModel.dropQuantizers = true;
   if (llvm::Error error = onnx_export::exportQDQ(*module, output->path(stem + "_float.onnx"), floatModel))
     return error;
-  std::vector<std::pair<encodings::Version, std::string>> versions = {{encodings::Version::V100, "1.0.0"},
-                                                                      {encodings::Version::V200, "2.0.0"}};
-  if (hasBlockEncodings(*module))
-    note("encodings 0.6.1 are not written: that version has no form for weights with scales per block");
-  else
-    versions.insert(versions.begin(), {encodings::Version::V061, "0.6.1"});
-  for (const auto &[version, text] : versions)
-    if (llvm::Error error =
-            encodings::exportEncodings(*module, output->path(stem + "_encodings_" + text + ".json"), version))
-      return error;
+  const std::pair<encodings::Version, llvm::StringRef> versions[] = {{encodings::Version::V061, "0.6.1"},
+                                                                     {encodings::Version::V100, "1.0.0"},
+                                                                     {encodings::Version::V200, "2.0.0"}};
+  for (auto [version, text] : versions) {
+    std::string path = output->path(stem + "_encodings_" + text.str() + ".json");
+    llvm::Error error = encodings::exportEncodings(*module, path, version);
+    llvm::Error rest = llvm::handleErrors(std::move(error), [&](std::unique_ptr<NibbleError> refusal) -> llvm::Error {
+      if (refusal->kind != ErrorKind::Unsupported || version == encodings::Version::V200)
+        return llvm::Error(std::move(refusal));
+      std::string reason = "encodings " + text.str() + " are not written: " + refusal->message;
+      note(reason);
+      report.notes.push_back(std::move(reason));
+      return llvm::Error::success();
+    });
+    if (rest)
+      return rest;
+  }
   return llvm::Error::success();
 }
 
