@@ -13,9 +13,10 @@ using namespace mlir;
 namespace nibble::report {
 namespace {
 
+/// An empty tensor holds no values that could be off the grid.
 bool isFloat(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor && isa<FloatType>(tensor.getElementType());
+  return tensor && isa<FloatType>(tensor.getElementType()) && !llvm::is_contained(tensor.getShape(), 0);
 }
 
 /// Operations that only choose, order or repeat values of their first operands.
