@@ -1,12 +1,11 @@
 //===- Run.cpp - nibble run ------------------------------------------------===//
+#include "calib/Datasets/Layout.h"
 #include "cli/nibble/Commands.h"
+#include "cli/nibble/RunInputs.h"
 #include "lib/Export/Vendor/IoJson.h"
 #include "lib/Support/Error.h"
-#include "lib/Support/NearestName.h"
-#include "lib/Support/Npy.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -22,31 +21,9 @@ struct Options {
 };
 } // namespace
 
-static std::string formatShape(llvm::ArrayRef<int64_t> shape) {
-  return "[" + llvm::join(llvm::map_range(shape, [](int64_t d) { return std::to_string(d); }), ",") + "]";
-}
-
-/// The array of `file` called `name`. Errors: BadInput with what the file holds and the nearest name.
-static llvm::Expected<Tensor> takeInput(const std::vector<NamedTensor> &file, llvm::StringRef path,
-                                        llvm::StringRef name) {
-  std::vector<std::string> names;
-  std::string held;
-  for (const NamedTensor &entry : file) {
-    if (entry.name == name)
-      return entry.tensor;
-    names.push_back(entry.name);
-    held += (held.empty() ? "" : ", ") + entry.name + " " + nibble::name(entry.tensor.elementType()).str() +
-            formatShape(entry.tensor.shape());
-  }
-  std::vector<std::string> notes = {"it holds " + (held.empty() ? "nothing" : held)};
-  if (std::string nearest = nearestName(name, names); !nearest.empty())
-    notes.push_back("did you mean '" + nearest + "'");
-  return makeError(ErrorKind::BadInput, "'" + path + "' has no array '" + name + "'", std::move(notes));
-}
-
 static llvm::Expected<std::vector<NamedTensor>> runEmulator(const Options &options,
                                                             const vendor::VendorLibraries &libraries,
-                                                            const std::vector<NamedTensor> &file) {
+                                                            const RunSample &sample) {
   llvm::SmallString<128> ioPath(llvm::sys::path::parent_path(options.model));
   llvm::sys::path::append(ioPath, "io.json");
   llvm::Expected<vendor::IoDescription> io = vendor::readIo(ioPath);
@@ -60,7 +37,8 @@ static llvm::Expected<std::vector<NamedTensor>> runEmulator(const Options &optio
     return target.takeError();
   std::vector<NamedTensor> inputs;
   for (const vendor::IoTensor &input : io->inputs) {
-    llvm::Expected<Tensor> value = takeInput(file, options.input, input.name);
+    llvm::Expected<Tensor> value =
+        sample.take(input.name, input.scale && !options.rawIO ? ElementType::F32 : input.type);
     if (value && !options.rawIO)
       value = vendor::toStored(input, *value);
     if (!value)
@@ -83,13 +61,13 @@ static llvm::Expected<std::vector<NamedTensor>> runEmulator(const Options &optio
 
 static llvm::Expected<std::vector<NamedTensor>> runOnnxRuntime(const Options &options,
                                                                const vendor::VendorLibraries &libraries,
-                                                               const std::vector<NamedTensor> &file) {
+                                                               const RunSample &sample) {
   auto session = vendor::CpuSession::fromFile(libraries, options.model, /*optimize=*/false);
   if (!session)
     return session.takeError();
   std::vector<Tensor> inputs;
   for (const std::string &name : (*session)->inputNames()) {
-    llvm::Expected<Tensor> value = takeInput(file, options.input, name);
+    llvm::Expected<Tensor> value = sample.take(name);
     if (!value)
       return value.takeError();
     inputs.push_back(*value);
@@ -112,24 +90,34 @@ static void printSummary(const NamedTensor &output) {
     high = std::max(high, value);
     sum += value;
   }
-  llvm::outs() << output.name << ' ' << name(output.tensor.elementType()) << formatShape(output.tensor.shape());
+  llvm::outs() << output.name << ' ' << calib::describeArray(output.tensor.elementType(), output.tensor.shape());
   if (count)
     llvm::outs() << llvm::formatv(" min {0:f6} max {1:f6} mean {2:f6}", low, high, sum / static_cast<double>(count));
   llvm::outs() << '\n';
 }
 
+static llvm::Expected<std::vector<NamedTensor>> computeOutputs(const Options &options) {
+  // Whoever lacks the libraries should hear of that first.
+  vendor::VendorLibraries libraries;
+  if (options.where != "fp32") {
+    llvm::Expected<vendor::VendorLibraries> found = vendor::findVendorLibraries(options.qnnFolder);
+    if (!found)
+      return found.takeError();
+    libraries = std::move(*found);
+  }
+  llvm::Expected<RunSample> sample = RunSample::read(options.input);
+  if (!sample)
+    return sample.takeError();
+  if (options.where == "fp32")
+    return runInFloat(options.model, *sample);
+  return options.where == "htp-emulator" ? runEmulator(options, libraries, *sample)
+                                         : runOnnxRuntime(options, libraries, *sample);
+}
+
 static llvm::Error run(const Options &options) {
-  if (options.rawIO && options.where == "onnxruntime")
+  if (options.rawIO && options.where != "htp-emulator")
     return makeError(ErrorKind::Usage, "--raw-io has no effect on an ONNX model, which takes what it declares");
-  llvm::Expected<vendor::VendorLibraries> libraries = vendor::findVendorLibraries(options.qnnFolder);
-  if (!libraries)
-    return libraries.takeError();
-  llvm::Expected<std::vector<NamedTensor>> file = readNpz(options.input);
-  if (!file)
-    return file.takeError();
-  llvm::Expected<std::vector<NamedTensor>> outputs = options.where == "htp-emulator"
-                                                         ? runEmulator(options, *libraries, *file)
-                                                         : runOnnxRuntime(options, *libraries, *file);
+  llvm::Expected<std::vector<NamedTensor>> outputs = computeOutputs(options);
   if (!outputs)
     return outputs.takeError();
   for (const NamedTensor &output : *outputs)
@@ -141,14 +129,19 @@ static llvm::Error run(const Options &options) {
 
 void registerRunCommand(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("run", "Run a compiled or exported model on one sample");
-  command->add_option("model", options->model, "A context model with io.json beside it, or an ONNX model")->required();
-  command->add_option("--on", options->where, "Arithmetic to run it in")
+  CLI::App *command = app.add_subcommand("run", "Run a float, exported or compiled model on one sample");
+  command->add_option("model", options->model, "ONNX model; for htp-emulator, a context model with io.json beside it")
+      ->required();
+  command->add_option("--on", options->where,
+                      "Arithmetic to run it in. fp32: Nibble's runtime, every operation in float32; the quantizers of a "
+                      "QDQ model round to their grids between them, which is fake-quant. onnxruntime: ONNX Runtime on "
+                      "the CPU, optimizations off. htp-emulator: the binary of a context model in the vendor's "
+                      "emulation of its chip")
       ->required()
-      ->check(CLI::IsMember({"htp-emulator", "onnxruntime"}));
+      ->check(CLI::IsMember({"fp32", "onnxruntime", "htp-emulator"}));
   command->add_option("--input", options->input, "Inputs by name, .npz")->required();
   command->add_option("-o,--output", options->output, "Where to write the outputs, .npz");
-  command->add_flag("--raw-io", options->rawIO, "Take and give stored integers instead of reals");
+  command->add_flag("--raw-io", options->rawIO, "htp-emulator: take and give stored integers instead of reals");
   command->add_option("--qnn-dir", options->qnnFolder, "Folder of onnxruntime-qnn, where it is not found by itself");
   command->callback([options, &exitCode] { exitCode = reportError(run(*options), llvm::errs()); });
 }
