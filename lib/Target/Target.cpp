@@ -80,6 +80,13 @@ static llvm::Error readStrings(const YamlFile &file, const YAML::Node &root, Par
   return llvm::Error::success();
 }
 
+/// The keys under `options` of a back end. Options of the vendor's compiler are given with --vendor-option.
+static std::vector<std::string> optionsOf(llvm::StringRef backend) {
+  if (backend != "qnn-htp")
+    return {};
+  return {"soc_model", "architecture", "vtcm_mb", "hvx_threads", "estimator_soc_model", "estimator_name"};
+}
+
 static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, ParsedTarget &target) {
   std::pair<const char *, bool *> flags[] = {{"float-arithmetic", &target.hasFloatArithmetic},
                                              {"symmetric-int16", &target.symmetricInt16},
@@ -96,11 +103,18 @@ static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, Pa
   if (YAML::Node options = root["options"]) {
     if (!options.IsMap())
       return file.errorAt(options, "wanted a map");
+    const std::vector<std::string> known = optionsOf(target.backend);
     for (const auto &entry : options) {
+      std::string key = entry.first.Scalar();
+      if (!llvm::is_contained(known, key)) {
+        std::string nearest = nearestName(key, known);
+        return file.errorAt(entry.first, "unknown option '" + key + "' of back end '" + target.backend + "'",
+                            {nearest.empty() ? "known: " + llvm::join(known, ", ") : "did you mean '" + nearest + "'"});
+      }
       llvm::Expected<std::string> value = file.asString(entry.second);
       if (!value)
         return value.takeError();
-      target.backendOptions[entry.first.Scalar()] = std::move(*value);
+      target.backendOptions[key] = std::move(*value);
     }
   }
   if (YAML::Node list = root["legalizations"]) {

@@ -168,6 +168,12 @@ TEST(TargetFile, MistakesAreLocated) {
   EXPECT_EQ(errorOf(head + bounds + "legality:\n- {operations: [a], result: {storage: uint9}, verdict: native}\n"),
             "t.yaml:11:39: unknown storage type 'uint9'\n"
             "note: known: none, int4, uint4, int8, uint8, int16, uint16, int32");
+  EXPECT_EQ(errorOf(head + "options: {soc_model: 43}\n" + legality + bounds).substr(0, 60),
+            "t.yaml:8:11: unknown option 'soc_model' of back end 'onnx'\nn");
+  EXPECT_EQ(errorOf("schema: nibble-target-1\nname: t\ndescription: d\nbackend: qnn-htp\nfloat-arithmetic: false\n"
+                    "symmetric-int16: false\nunsigned-activations: true\noptions: {soc_model: 43, vtcm_md: 4}\n" +
+                    legality + bounds),
+            "t.yaml:8:26: unknown option 'vtcm_md' of back end 'qnn-htp'\nnote: did you mean 'vtcm_mb'");
   EXPECT_EQ(errorOf(head + "options: [\n").substr(0, 16), "t.yaml:9:1: not ");
   EXPECT_EQ(errorOf(std::string(200, '[')), "t.yaml: nested deeper than 64 levels");
   EXPECT_EQ(errorOf(head + legality + "bounds:\n- {operations: ['*'], maximum: -1, root-mean-square: 1, evidence: e}\n"),
