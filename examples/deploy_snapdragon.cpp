@@ -8,7 +8,8 @@
 //     --output NAME TYPE SHAPE SCALE ZERO_POINT FILE     the same, written to FILE
 //
 // ONNXRUNTIME is the path of libonnxruntime.so, QNN_FOLDER the folder of libQnnHtp.so and
-// libonnxruntime_providers_qnn.so, TYPE is uint8 or uint16, SHAPE is written as 1,4,64,64.
+// libonnxruntime_providers_qnn.so, SHAPE is written as 1,4,64,64. Where io.json has no scale (token ids, masks), SCALE
+// and ZERO_POINT are "-", and FILE holds values of TYPE, which are passed as they are.
 #include "lib/Export/Vendor/OrtApi.h"
 
 #include <cmath>
@@ -26,11 +27,23 @@ namespace ort = nibble::ort;
 
 namespace {
 
+struct StoredType {
+  const char *name;
+  ort::ElementKind kind;
+  size_t bytes;
+};
+const StoredType storedTypes[] = {
+    {"uint8", ort::UInt8, 1}, {"int8", ort::Int8, 1},   {"uint16", ort::UInt16, 2}, {"int16", ort::Int16, 2},
+    {"int32", ort::Int32, 4}, {"int64", ort::Int64, 8}, {"bool", ort::Bool, 1},     {"float32", ort::Float32, 4},
+};
+
 /// One entry of io.json under "inputs" or "outputs".
 struct IoTensor {
-  std::string name, type, file;
+  std::string name, file;
+  StoredType type;
   std::vector<int64_t> shape;
-  float scale = 1;
+  /// 0 where the values stand for themselves.
+  float scale = 0;
   int zeroPoint = 0;
 
   size_t elements() const {
@@ -39,17 +52,17 @@ struct IoTensor {
       count *= static_cast<size_t>(dim);
     return count;
   }
-  size_t bytes() const { return elements() * (type == "uint16" ? 2 : 1); }
+  size_t bytes() const { return elements() * type.bytes; }
 };
 
 /// stored = clamp(round_half_even(real / scale) + zero_point)
 template <typename T>
 void quantize(const IoTensor &io, const std::vector<float> &real, T *stored) {
+  constexpr float lowest = std::numeric_limits<T>::lowest(), highest = std::numeric_limits<T>::max();
   for (size_t i = 0; i < real.size(); ++i) {
     // nearbyint rounds halves to even in the default rounding mode.
     float value = std::nearbyint(real[i] / io.scale) + static_cast<float>(io.zeroPoint);
-    float highest = static_cast<float>(std::numeric_limits<T>::max());
-    stored[i] = static_cast<T>(std::fmin(std::fmax(value, 0.0f), highest));
+    stored[i] = static_cast<T>(std::fmin(std::fmax(value, lowest), highest));
   }
 }
 
@@ -60,29 +73,50 @@ void dequantize(const IoTensor &io, const T *stored, std::vector<float> &real) {
     real[i] = io.scale * static_cast<float>(static_cast<int>(stored[i]) - io.zeroPoint);
 }
 
+std::vector<char> readFile(const std::string &path, size_t bytes) {
+  std::vector<char> content(bytes);
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(content.data(), static_cast<std::streamsize>(bytes)))
+    throw std::runtime_error("cannot read " + std::to_string(bytes) + " bytes from " + path);
+  return content;
+}
+
+void writeFile(const std::string &path, const void *data, size_t bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(static_cast<const char *>(data), static_cast<std::streamsize>(bytes));
+  if (!file.flush())
+    throw std::runtime_error("cannot write " + path);
+}
+
 std::vector<char> toStored(const IoTensor &io) {
+  if (io.scale == 0)
+    return readFile(io.file, io.bytes());
+  std::vector<char> content = readFile(io.file, io.elements() * sizeof(float));
   std::vector<float> real(io.elements());
-  std::ifstream file(io.file, std::ios::binary);
-  if (!file.read(reinterpret_cast<char *>(real.data()), static_cast<std::streamsize>(real.size() * sizeof(float))))
-    throw std::runtime_error("cannot read " + std::to_string(real.size()) + " floats from " + io.file);
+  std::memcpy(real.data(), content.data(), content.size());
   std::vector<char> stored(io.bytes());
-  if (io.type == "uint16")
-    quantize(io, real, reinterpret_cast<uint16_t *>(stored.data()));
-  else
-    quantize(io, real, reinterpret_cast<uint8_t *>(stored.data()));
+  switch (io.type.kind) {
+  case ort::UInt8: quantize(io, real, reinterpret_cast<uint8_t *>(stored.data())); break;
+  case ort::Int8: quantize(io, real, reinterpret_cast<int8_t *>(stored.data())); break;
+  case ort::UInt16: quantize(io, real, reinterpret_cast<uint16_t *>(stored.data())); break;
+  case ort::Int16: quantize(io, real, reinterpret_cast<int16_t *>(stored.data())); break;
+  default: throw std::runtime_error("'" + io.name + "': no reals are stored as " + io.type.name);
+  }
   return stored;
 }
 
 void writeReal(const IoTensor &io, const void *stored) {
+  if (io.scale == 0)
+    return writeFile(io.file, stored, io.bytes());
   std::vector<float> real(io.elements());
-  if (io.type == "uint16")
-    dequantize(io, static_cast<const uint16_t *>(stored), real);
-  else
-    dequantize(io, static_cast<const uint8_t *>(stored), real);
-  std::ofstream file(io.file, std::ios::binary);
-  file.write(reinterpret_cast<const char *>(real.data()), static_cast<std::streamsize>(real.size() * sizeof(float)));
-  if (!file.flush())
-    throw std::runtime_error("cannot write " + io.file);
+  switch (io.type.kind) {
+  case ort::UInt8: dequantize(io, static_cast<const uint8_t *>(stored), real); break;
+  case ort::Int8: dequantize(io, static_cast<const int8_t *>(stored), real); break;
+  case ort::UInt16: dequantize(io, static_cast<const uint16_t *>(stored), real); break;
+  case ort::Int16: dequantize(io, static_cast<const int16_t *>(stored), real); break;
+  default: throw std::runtime_error("'" + io.name + "': no reals are stored as " + io.type.name);
+  }
+  writeFile(io.file, real.data(), real.size() * sizeof(float));
 }
 
 class Runtime {
@@ -151,8 +185,7 @@ void run(const Runtime &runtime, ort::Session *session, const std::vector<IoTens
     stored.push_back(toStored(io));
     inputNames.push_back(io.name.c_str());
     runtime.check(api.createTensorWithData(memory, stored.back().data(), stored.back().size(), io.shape.data(),
-                                           io.shape.size(), io.type == "uint16" ? ort::UInt16 : ort::UInt8,
-                                           &inputValues.emplace_back()));
+                                           io.shape.size(), io.type.kind, &inputValues.emplace_back()));
   }
   for (const IoTensor &io : outputs)
     outputNames.push_back(io.name.c_str());
@@ -169,6 +202,13 @@ void run(const Runtime &runtime, ort::Session *session, const std::vector<IoTens
   api.releaseMemoryInfo(memory);
 }
 
+StoredType findType(const std::string &name) {
+  for (const StoredType &type : storedTypes)
+    if (name == type.name)
+      return type;
+  throw std::runtime_error("there is no stored type " + name);
+}
+
 } // namespace
 
 int main(int argc, char **argv) try {
@@ -179,14 +219,14 @@ int main(int argc, char **argv) try {
   for (int i = 4; i < argc; i += 7) {
     IoTensor io;
     io.name = argv[i + 1];
-    io.type = argv[i + 2];
-    if (io.type != "uint8" && io.type != "uint16")
-      throw std::runtime_error("'" + io.name + "': wanted type uint8 or uint16, found " + io.type);
+    io.type = findType(argv[i + 2]);
     std::istringstream dims(argv[i + 3]);
     for (std::string dim; std::getline(dims, dim, ',');)
       io.shape.push_back(std::stoll(dim));
-    io.scale = std::stof(argv[i + 4]);
-    io.zeroPoint = std::stoi(argv[i + 5]);
+    if (std::strcmp(argv[i + 4], "-") != 0) {
+      io.scale = std::stof(argv[i + 4]);
+      io.zeroPoint = std::stoi(argv[i + 5]);
+    }
     io.file = argv[i + 6];
     (std::strcmp(argv[i], "--input") == 0 ? inputs : outputs).push_back(io);
   }

@@ -1,4 +1,4 @@
-"""Checks that the references in docs/generated are what the definitions say.
+"""Checks that the references in docs/generated are what the definitions say, and that pages quote programs as they are.
 
 usage: check_generated_docs.py ROOT MLIR_TBLGEN MLIR_INCLUDE_FOLDER [--fix]
 """
@@ -11,6 +11,15 @@ PAGES = [
     ("nn-dialect.md", "lib/Dialect/NN/NNOps.td", ["-gen-dialect-doc", "-dialect=nn"]),
     ("passes.md", "passes/Passes.td", ["-gen-pass-doc"]),
 ]
+# Page, and the program that its only block of C++ quotes.
+QUOTES = [("docs/deploy-snapdragon.md", "examples/deploy_snapdragon.cpp")]
+
+
+def withQuote(text, program):
+    """The page with the program in its block of C++."""
+    before, found, rest = text.partition("```cpp\n")
+    after = rest.partition("\n```\n")[2]
+    return f"{before}{found}{program.rstrip()}\n```\n{after}"
 
 
 def generate(root, tblgen, include, definitions, options):
@@ -20,21 +29,22 @@ def generate(root, tblgen, include, definitions, options):
 
 def main(root, tblgen, include, fix):
     root = pathlib.Path(root)
-    folder = root / "docs" / "generated"
+    wanted = {root / "docs" / "generated" / page: generate(root, tblgen, include, definitions, options)
+              for page, definitions, options in PAGES}
+    for page, program in QUOTES:
+        wanted[root / page] = withQuote((root / page).read_text(), (root / program).read_text())
     stale = []
-    for page, definitions, options in PAGES:
-        text = generate(root, tblgen, include, definitions, options)
-        path = folder / page
+    for path, text in wanted.items():
         if path.exists() and path.read_text() == text:
             continue
         stale.append(path)
         if fix:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             print(f"wrote {path}")
     if stale and not fix:
         for path in stale:
-            print(f"{path} differs from what its definitions say")
+            print(f"{path} differs from what its sources say")
         print(f"to write it anew: python {sys.argv[0]} {root} {tblgen} {include} --fix")
         return 1
     return 0
