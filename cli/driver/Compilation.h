@@ -65,6 +65,8 @@ private:
   llvm::Error evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samples,
                              llvm::ArrayRef<std::vector<Tensor>> references);
   llvm::Error measureLayers();
+  /// Compares the written files in ONNX Runtime with the quantized program.
+  llvm::Error checkAgreement();
   llvm::Error runScorer(llvm::ArrayRef<llvm::StringRef> arithmetics, int64_t samples);
   llvm::Error checkNumbers(llvm::ArrayRef<Tensor> outputs, int64_t sample);
   llvm::Error keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs);

@@ -187,6 +187,8 @@ llvm::Error Compilation::evaluate() {
   }
   if (llvm::Error error = runScorer(arithmetics, evaluationData->size()))
     return error;
+  if (llvm::Error error = checkAgreement())
+    return error;
   if (llvm::Error error = measureLayers())
     return error;
   if (emulated)

@@ -1,6 +1,7 @@
 #include "cli/nibble/RunInputs.h"
 #include "calib/Datasets/Layout.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/Support/raw_ostream.h"
 
@@ -27,7 +28,7 @@ llvm::Expected<Tensor> RunSample::take(llvm::StringRef name) const {
             calib::describeArray(array.tensor.elementType(), array.tensor.shape());
   }
   std::vector<std::string> notes = {"it holds " + (held.empty() ? "nothing" : held)};
-  if (std::string nearest = calib::nearestName(name, names); !nearest.empty())
+  if (std::string nearest = nearestName(name, names); !nearest.empty())
     notes.push_back("did you mean '" + nearest + "'");
   return makeError(ErrorKind::BadInput, "'" + path + "' has no array '" + name + "'", std::move(notes));
 }
