@@ -9,6 +9,7 @@
 #include "lib/Export/Vendor/HtpCheck.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "lib/Support/AtomicFile.h"
+#include "lib/Support/Error.h"
 
 #include "llvm/ADT/DenseMap.h"
 
@@ -94,6 +95,13 @@ static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, 
   return result;
 }
 
+vendor::HtpSettings Compilation::vendorSettings() const {
+  vendor::HtpSettings settings;
+  settings.libraries = libraries;
+  settings.vendorOptions = options.vendorOptions;
+  return settings;
+}
+
 llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
   llvm::Expected<std::vector<Tensor>> sample = firstSample();
   if (!sample)
@@ -137,6 +145,15 @@ llvm::Error Compilation::checkBinary(const vendor::HtpSettings &settings) {
   return llvm::Error::success();
 }
 
+/// What the vendor refuses was asked for by the recipe: a note says where.
+static llvm::Error addRecipePlaces(llvm::Error error, const Recipe &recipe) {
+  return llvm::handleErrors(std::move(error), [&](std::unique_ptr<NibbleError> refusal) -> llvm::Error {
+    if (refusal->kind == ErrorKind::Unsupported && !describePlaces(recipe).empty())
+      refusal->notes.push_back("the recipe asks for " + describePlaces(recipe));
+    return llvm::Error(std::move(refusal));
+  });
+}
+
 llvm::Error Compilation::emitBinary() {
   if (target->backend != "qnn-htp" || !options.emits("binary"))
     return llvm::Error::success();
@@ -146,8 +163,7 @@ llvm::Error Compilation::emitBinary() {
     report.notes.push_back("no binary was written: " + binaryProblem.front());
     return llvm::Error::success();
   }
-  vendor::HtpSettings settings;
-  settings.libraries = libraries;
+  vendor::HtpSettings settings = vendorSettings();
   onnx_export::QDQOptions exportOptions;
   exportOptions.integerIO = true;
   std::vector<onnx_export::IntegerIO> io;
@@ -158,7 +174,7 @@ llvm::Error Compilation::emitBinary() {
   llvm::Expected<vendor::HtpContext> compiled =
       vendor::compileContext(settings, *target, *bytes, output->path(stem + "_ctx.onnx"));
   if (!compiled)
-    return compiled.takeError();
+    return addRecipePlaces(compiled.takeError(), recipe);
   llvm::Expected<vendor::IoDescription> description = vendor::describeContext(*compiled, *target, libraries, io);
   if (!description)
     return description.takeError();
@@ -201,11 +217,9 @@ llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samp
         return tensor.takeError();
       stored[i].push_back({io.name, std::move(*tensor)});
     }
-  vendor::HtpSettings settings;
-  settings.libraries = libraries;
   progress.begin("emulate", static_cast<int64_t>(samples.size()), "sample");
   llvm::Expected<vendor::Emulation> emulation = vendor::emulateContext(
-      settings, *target, htpContext->contextModelPath, htpContext->binarySha256, stored);
+      vendorSettings(), *target, htpContext->contextModelPath, htpContext->binarySha256, stored);
   if (!emulation)
     return emulation.takeError();
   llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(metrics, inputs, outputNames());

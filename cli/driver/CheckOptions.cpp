@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "cli/driver/Compilation.h"
 
+#include "lib/Export/Vendor/QnnOptions.h"
 #include "lib/Support/Yaml.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -88,6 +89,10 @@ llvm::Error Compilation::checkOptions() {
   if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
     return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
                      {"give --calib PATH, or --calib random:8 for a first look"});
+  if (!options.vendorOptions.empty() && target->backend != "qnn-htp")
+    return makeError(ErrorKind::Usage, "--vendor-option: target '" + target->name + "' has no vendor's compiler");
+  if (llvm::Error error = vendor::checkVendorOptions(options.vendorOptions))
+    return error;
   if (llvm::Error error = readMetrics())
     return error;
   return readGates();

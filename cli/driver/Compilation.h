@@ -61,6 +61,7 @@ private:
   llvm::Error checkMatMulNBits(llvm::ArrayRef<Tensor> sample);
   /// A sample of the deployed shape, from evaluation or else calibration data; empty where there is none.
   llvm::Expected<std::vector<Tensor>> firstSample();
+  vendor::HtpSettings vendorSettings() const;
   llvm::Error checkBinary(const vendor::HtpSettings &settings);
   llvm::Error evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samples,
                              llvm::ArrayRef<std::vector<Tensor>> references);

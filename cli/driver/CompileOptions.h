@@ -33,6 +33,8 @@ struct CompileOptions {
   /// Wall time for emulating blocks; blocks that do not fit in it are counted and said.
   double checkSeconds = 120;
   std::string qnnFolder;
+  /// Further options of the vendor's compiler, name and value.
+  std::vector<std::pair<std::string, std::string>> vendorOptions;
   unsigned threads = 0;
   /// As the user typed it, for run.json.
   std::vector<std::string> commandLine;

@@ -71,6 +71,8 @@ llvm::Error Compilation::publish() {
   manifest.target = target->name;
   manifest.bindings = options.bindings;
   manifest.options["emulate-samples"] = std::to_string(options.emulateSamples);
+  for (const auto &[name, value] : options.vendorOptions)
+    manifest.options["vendor-option " + name] = value;
   manifest.inputs.push_back({"model", options.modelPath});
   for (const std::string &file : externalFiles)
     manifest.inputs.push_back({"external data", file});

@@ -28,7 +28,7 @@ static const CLI::Validator isNotEmpty([](std::string &text) { return text.empty
 void registerCompileCommand(CLI::App &app, int &exitCode) {
   struct Arguments {
     driver::CompileOptions options;
-    std::vector<std::string> bindings;
+    std::vector<std::string> bindings, vendorOptions;
     std::string emulateSamples = "4";
     bool noReport = false;
   };
@@ -66,6 +66,8 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
       ->capture_default_str()
       ->check(isDuration);
   command->add_option("--qnn-dir", options.qnnFolder, "Folder of the onnxruntime-qnn package");
+  addRepeatable("--vendor-option", arguments->vendorOptions,
+                "Option of the vendor's compiler, NAME=VALUE; a name that is not known is refused");
   command->add_option("--threads", options.threads, "Threads (default: all cores)")
       ->check(CLI::Range(1u, maximumThreads));
   command->add_option("--progress", options.progress, "auto, plain, json or none")
@@ -77,6 +79,12 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
     if (llvm::Error error = onnx_import::parseBindings(arguments->bindings).moveInto(options.bindings)) {
       exitCode = reportError(std::move(error), llvm::errs());
       return;
+    }
+    for (llvm::StringRef text : arguments->vendorOptions) {
+      auto [name, value] = text.split('=');
+      if (name.empty() || value.empty())
+        throw CLI::ValidationError("--vendor-option", "wanted NAME=VALUE, found '" + text.str() + "'");
+      options.vendorOptions.emplace_back(name.str(), value.str());
     }
     llvm::StringRef samples = arguments->emulateSamples;
     if (samples == "all")

@@ -391,6 +391,12 @@ std::string toString(const SourcePosition &position) {
   return position.file + ":" + std::to_string(position.line) + ":" + std::to_string(position.column);
 }
 
+std::string describePlaces(const Recipe &recipe) {
+  std::string weights = toString(recipe.weightsPosition), activations = toString(recipe.activationsPosition);
+  return (weights.empty() ? "" : "weights at " + weights) + (weights.empty() || activations.empty() ? "" : ", ") +
+         (activations.empty() ? "" : "activations at " + activations);
+}
+
 llvm::Expected<Recipe> Recipe::load(llvm::StringRef nameOrPath) { return Reader::load(nameOrPath, 0); }
 
 llvm::Expected<Recipe> Recipe::parse(llvm::StringRef text, llvm::StringRef fileName) {

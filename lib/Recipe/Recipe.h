@@ -95,6 +95,9 @@ struct Recipe {
   std::string toYAML() const;
 };
 
+/// "weights at FILE:LINE:COLUMN, activations at FILE:LINE:COLUMN", for diagnostics.
+std::string describePlaces(const Recipe &recipe);
+
 } // namespace nibble
 
 #endif

@@ -1,4 +1,4 @@
-"""What a compile writes, run and read by others: `nibble run`, the user's scorer, encodings of every kind of weight."""
+"""What a compile writes, run and read by others: `nibble run`, and encodings of every kind of weight."""
 import json
 import re
 import unittest
@@ -49,22 +49,6 @@ class Outputs(support.Test):
                  encoder_hidden_states=np.zeros((2, 24, 128), np.float32))
         self.refused(2, r"wanted float32 \[batch_size, 4, 16, 16\], found float32 \[2, 4, 16\]", "run", model, "--on",
                      "fp32", "--input", path)
-
-    def testScorerReadsFoldersOfOutputs(self):
-        scorer = self.folder / "score.sh"
-        scorer.write_text('#!/bin/sh\necho "want=$(ls "$1" | wc -l)"\necho "got=$(ls "$2" | wc -l)"\n')
-        scorer.chmod(0o755)
-        samples = support.EMOJI / "eval/vae_decoder"
-        count = len(list(samples.glob("*.npz")))
-        output, _ = self.compile("scored", *support.SMALL, "--recipe", "w8a8", "--eval", samples, "--emit", "qdq",
-                                 "--metric-cmd", scorer, "--max-drop", f"got={count}")
-        rows = json.loads((output / "report.json").read_text())["metrics"]
-        for name in ("want", "got"):
-            values = {row["arithmetic"]: row["value"] for row in rows if row["name"] == name}
-            self.assertEqual(values["fake-quant"], count)
-            self.assertEqual(values["onnxruntime"], count)
-        self.assertFalse([path for path in output.iterdir() if "scorer" in path.name])
-        self.run_("verify", output)
 
     def testEncodingsThatOneVersionCannotStateAreLeftOutAndSaid(self):
         """Groups of a convolution's inputs have a scale for each place of the window, which only 2.0.0 can state."""

@@ -22,8 +22,8 @@ static const std::vector<KnownOption> &knownOptions() {
   static const std::vector<KnownOption> options = {
       {"htp_graph_finalization_optimization_mode", {"1", "2", "3"}},
       {"vtcm_mb", {"1", "2", "4", "8"}},
-      {"extended_udma", {"0", "1"}},
       {"enable_htp_spill_fill_buffer", {"0", "1"}},
+      {"extended_udma", {}, "the vendor's compiler refuses every graph with it for v73, v75 and v79"},
       {"enable_htp_graph_splitting", {}, "the result would be more than one graph"},
       {"enable_block_quant_weight_optimization", {}, "it makes block-quantized weights wrong by about 1000 quanta"},
       {"enable_htp_fp16_precision", {}, "float graphs run in 16-bit float whatever it says"},
