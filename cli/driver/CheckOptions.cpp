@@ -89,6 +89,10 @@ llvm::Error Compilation::checkOptions() {
   if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
     return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
                      {"give --calib PATH, or --calib random:8 for a first look"});
+  // --stats takes the place of samples for ranges, but a binary is not trusted before it has run on some.
+  if (target->backend == "qnn-htp" && options.emits("binary") && options.calibration.empty() && options.evaluation.empty())
+    return makeError(ErrorKind::Usage, "the binary for target '" + target->name + "' is checked on samples, and none were given",
+                     {"give --eval PATH or --calib PATH, or leave out the binary with --emit qdq"});
   if (!options.vendorOptions.empty() && target->backend != "qnn-htp")
     return makeError(ErrorKind::Usage, "--vendor-option: target '" + target->name + "' has no vendor's compiler");
   if (llvm::Error error = vendor::checkVendorOptions(options.vendorOptions))

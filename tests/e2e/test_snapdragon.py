@@ -107,6 +107,10 @@ class Refusals(support.Test):
             self.refused(1, message, "compile", *support.SMALL, "--recipe", "w8a8", "--target", target,
                          "--vendor-option", option, "-o", self.folder / "out")
 
+    def testABinaryNeedsSamples(self):
+        self.refused(1, "checked on samples, and none were given", "compile", *support.SMALL[:3], "--recipe", "w8a8",
+                     "--stats", "of-an-earlier-run.safetensors", "--target", "snapdragon-8gen2", "-o", self.folder / "out")
+
     def testWhatTheRulesRefuseIsNamedOnce(self):
         process = self.refused(3, "error: node 'error': target 'snapdragon-8gen2' does not execute erf", "compile",
                                self.erfModel(), "--recipe", "w8a8", "--calib", "random:2", "--target",
