@@ -40,7 +40,8 @@ LogicalResult DiagnosticCollector::handle(Diagnostic &diagnostic) {
     isBadInput |= nn::isMarkedAsBadInput(diagnostic);
     messages.push_back(render(diagnostic));
     for (Diagnostic &note : diagnostic.getNotes())
-      notes.push_back(render(note, diagnostic.getLocation()));
+      if (std::string text = render(note, diagnostic.getLocation()); !llvm::is_contained(notes, text))
+        notes.push_back(std::move(text));
     break;
   case DiagnosticSeverity::Warning:
     warn(render(diagnostic));

@@ -52,7 +52,10 @@ llvm::Expected<YamlFile> YamlFile::parse(llvm::StringRef text, llvm::StringRef n
   YamlFile file;
   file.name = name.str();
   try {
-    file.rootNode = YAML::Load(text.str());
+    std::vector<YAML::Node> documents = YAML::LoadAll(text.str());
+    if (documents.size() > 1)
+      return errorAtMark(name, documents[1].Mark(), "wanted one YAML document, found a second");
+    file.rootNode = documents.empty() ? YAML::Node() : documents.front();
   } catch (const YAML::Exception &exception) {
     return errorAtMark(name, exception.mark, "not YAML: " + llvm::Twine(exception.msg));
   }

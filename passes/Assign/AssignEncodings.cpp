@@ -294,13 +294,16 @@ struct AssignEncodings : impl::AssignEncodingsPassBase<AssignEncodings> {
     FailureOr<ResolvedQuantizers> quantizers = resolveRecipe(module, inputs.recipe(), /*checkEffects=*/true);
     if (failed(quantizers))
       return signalPassFailure();
+    RecipePlaces places;
+    for (auto [use, setting] : llvm::zip_equal(quantizers->uses.list, quantizers->settings))
+      places[use.quantizer.getSymName()] = toString(setting.bitsPosition);
     Assigner assigner(module, inputs.recipe(), inputs.target(), std::move(*quantizers));
     if (failed(assigner.assignStorage()) || failed(assigner.insertConversions()))
       return signalPassFailure();
     assigner.eraseFloatEdges();
     numConversions += assigner.numConversions;
     numFloat += assigner.numFloat;
-    if (failed(checkLegality(module, inputs.recipe(), inputs.target())))
+    if (failed(checkLegality(module, places, inputs.target())))
       signalPassFailure();
   }
 

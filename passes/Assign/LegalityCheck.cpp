@@ -3,6 +3,7 @@
 #include "lib/Dialect/NN/Quantizers.h"
 #include "passes/Calibrate/QuantizationRules.h"
 
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -40,15 +41,23 @@ std::string describe(const EncodingClass &encoding) {
   return text + (encoding.isConstant ? " constant" : "");
 }
 
-/// The line of the recipe that asked for what is refused: weights where an operand is a weight.
-std::string recipePlace(const LegalityQuery &query, const Recipe &recipe) {
-  bool hasWeight = llvm::any_of(query.operands, [](const EncodingClass &e) {
-    return e.isConstant && e.storage && bitWidth(*e.storage) <= 8 && e.symmetric;
-  });
-  std::string weights = toString(recipe.weightsPosition), activations = toString(recipe.activationsPosition);
-  if (weights.empty() || activations.empty())
-    return weights + activations;
-  return hasWeight ? "weights at " + weights + ", activations at " + activations : "activations at " + activations;
+/// The lines of the recipe that asked for what is refused: those of the operands' and the result's quantizers.
+std::string recipePlace(Operation *op, const RecipePlaces &places) {
+  llvm::SmallSetVector<StringRef, 2> weights, activations;
+  auto add = [&](nn::QuantizerOp quantizer, bool isWeight) {
+    auto place = quantizer ? places.find(quantizer.getSymName()) : places.end();
+    if (place != places.end() && !place->second.empty())
+      (isWeight ? weights : activations).insert(place->second);
+  };
+  for (Value operand : op->getOperands())
+    add(nn::quantizerOf(operand), static_cast<bool>(getConstant(operand)));
+  for (Value result : op->getResults())
+    add(resultQuantizer(result), /*isWeight=*/false);
+  std::string text;
+  for (auto [what, found] : {std::pair("weights", &weights), std::pair("activations", &activations)})
+    if (!found->empty())
+      text += (text.empty() ? "" : ", ") + std::string(what) + " at " + llvm::join(*found, " and ");
+  return text;
 }
 
 } // namespace
@@ -73,7 +82,7 @@ FailureOr<LegalityQuery> buildLegalityQuery(Operation *op) {
   return query;
 }
 
-LogicalResult checkLegality(ModuleOp module, const Recipe &recipe, const Target &target) {
+LogicalResult checkLegality(ModuleOp module, const RecipePlaces &places, const Target &target) {
   bool isLegal = true;
   module.walk([&](Operation *op) {
     if (!isa_and_present<nn::NNDialect>(op->getDialect()) ||
@@ -99,7 +108,7 @@ LogicalResult checkLegality(ModuleOp module, const Recipe &recipe, const Target 
                               << ", which did not apply here";
     if (!answer.evidence.empty())
       diagnostic.attachNote() << "evidence: " << answer.evidence;
-    if (std::string place = recipePlace(*query, recipe); !place.empty())
+    if (std::string place = recipePlace(op, places); !place.empty())
       diagnostic.attachNote() << "the recipe asks for " << place;
   });
   return success(isLegal);

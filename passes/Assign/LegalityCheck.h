@@ -2,9 +2,9 @@
 #ifndef NIBBLE_PASSES_ASSIGN_LEGALITYCHECK_H
 #define NIBBLE_PASSES_ASSIGN_LEGALITYCHECK_H
 
-#include "lib/Recipe/Recipe.h"
 #include "lib/Target/Target.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace nibble {
 
@@ -12,9 +12,12 @@ namespace nibble {
 /// Fails with a diagnostic where a quantizer cannot be read.
 llvm::FailureOr<LegalityQuery> buildLegalityQuery(mlir::Operation *op);
 
+/// Where the recipe states what a quantizer, named by its symbol, stores.
+using RecipePlaces = llvm::StringMap<std::string>;
+
 /// Asks about every operator of the module. Fails with one diagnostic per operator that is not native: node,
 /// encodings, the target's reason with its evidence, the rewrites that would help, and the recipe's line.
-llvm::LogicalResult checkLegality(mlir::ModuleOp module, const Recipe &recipe, const Target &target);
+llvm::LogicalResult checkLegality(mlir::ModuleOp module, const RecipePlaces &places, const Target &target);
 
 } // namespace nibble
 

@@ -7,6 +7,7 @@
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/lpbq.yaml target=onnx' 2>&1 | FileCheck %s --check-prefix=LPBQ
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/blocked.yaml target=onnx' 2>&1 | FileCheck %s --check-prefix=BLOCKED
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/blocked-a8.yaml target=snapdragon-8gen2' 2>&1 | FileCheck %s --check-prefix=HTP
+// RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/override-a8.yaml target=snapdragon-8gen2' 2>&1 | FileCheck %s --check-prefix=PLACE
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=w8a61 target=onnx' 2>&1 | FileCheck %s --check-prefix=RECIPE
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=w8a16 target=snapdragon' 2>&1 | FileCheck %s --check-prefix=TARGET
 
@@ -42,6 +43,8 @@
 // HTP: error: {{.*}}node 'first': target 'snapdragon-8gen2' does not execute matmul(uint8, symmetric int4 in blocks of 16 constant) -> uint8: float block scales need 16-bit activations
 // HTP: note: {{.*}}evidence:
 // HTP: note: {{.*}}the recipe asks for weights at {{.*}}blocked-a8.yaml:3:10, activations at
+// PLACE: error: {{.*}}node 'first': target 'snapdragon-8gen2' does not execute
+// PLACE: note: {{.*}}the recipe asks for weights at {{.*}}override-a8.yaml:5:5, activations at {{.*}}w8a8.yaml:
 // RECIPE: error: {{.*}}unknown recipe 'w8a61'
 // TARGET: error: {{.*}}unknown target 'snapdragon'
 
@@ -54,6 +57,12 @@ overrides:
   - {operator: Mul, activations: {bits: 16}}
   - {tensor: "y3", activations: {bits: float}}
   - {role: output, weights: {granularity: tensor}}
+//--- override-a8.yaml
+schema: nibble-recipe-1
+name: bad
+base: w8a8
+overrides:
+  - {node: first, weights: {bits: 4, granularity: group, group-size: 16}}
 //--- unmatched.yaml
 schema: nibble-recipe-1
 name: bad

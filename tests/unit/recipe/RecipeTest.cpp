@@ -153,6 +153,7 @@ TEST(Recipe, MistakesAreLocated) {
             "r.yaml:4:27: percentile has no effect without observer percentile");
   EXPECT_EQ(faultOf("base: w8a15\n").substr(0, 50), "r.yaml:3:7: unknown recipe 'w8a15' | did you mean ");
   EXPECT_EQ(faultOf("base: absent.yaml\n").substr(0, 39), "r.yaml:3:7: cannot read 'absent.yaml': ");
+  EXPECT_EQ(faultOf(bits + "---\nname: other\n"), "r.yaml:6:1: wanted one YAML document, found a second");
   EXPECT_EQ(faultOf(bits + "weights: {bits: 4}\n"), "r.yaml:5:1: key 'weights' is given twice");
   EXPECT_EQ(faultOf("weights: {symmetric: maybe}\n"), "r.yaml:3:22: wanted true or false");
   EXPECT_EQ(faultOf("activations: {observer: minmax}\n"),

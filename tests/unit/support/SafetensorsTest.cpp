@@ -141,9 +141,9 @@ TEST(Statistics, RefusesOtherFilesAndVersions) {
   Safetensors other;
   ASSERT_FALSE(llvm::errorToBool(writeSafetensors(folder.file("o.safetensors"), other)));
   expectError(quant::Statistics::load(folder.file("o.safetensors")).takeError(), ErrorKind::BadInput, "not a statistics");
-  other.metadata = {{"format", "nibble-statistics"}, {"version", "2"}};
+  other.metadata = {{"format", "nibble-statistics"}, {"version", "1"}};
   ASSERT_FALSE(llvm::errorToBool(writeSafetensors(folder.file("o.safetensors"), other)));
-  expectError(quant::Statistics::load(folder.file("o.safetensors")).takeError(), ErrorKind::BadInput, "expected version '1'");
+  expectError(quant::Statistics::load(folder.file("o.safetensors")).takeError(), ErrorKind::BadInput, "expected version '2'");
 }
 
 } // namespace
