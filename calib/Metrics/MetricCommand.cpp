@@ -57,8 +57,9 @@ llvm::Expected<std::vector<std::pair<std::string, double>>> parseMetricLines(llv
 llvm::Expected<std::vector<report::MetricValue>> runMetricCommand(llvm::StringRef command, llvm::StringRef referenceFolder,
                                                                   llvm::StringRef quantizedFolder,
                                                                   llvm::StringRef arithmetic, int64_t samples) {
+  // Beside the folders, where it goes with them even if this process is killed.
   llvm::SmallString<128> output;
-  if (std::error_code error = llvm::sys::fs::createTemporaryFile("nibble-metric", "txt", output))
+  if (std::error_code error = llvm::sys::fs::createUniqueFile(quantizedFolder + "-%%%%%%%%.txt", output))
     return makeError(ErrorKind::IO, "cannot make a file for the metric command's output: " + error.message());
   llvm::FileRemover remover(output);
   std::string script = (command + " \"$@\"").str();

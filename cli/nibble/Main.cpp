@@ -2,7 +2,10 @@
 #include "cli/nibble/Commands.h"
 #include "lib/Export/Vendor/VendorWorker.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/Yaml.h"
 
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
@@ -24,6 +27,23 @@ static int finishOutput(int exitCode) {
   llvm::outs().clear_error();
   int code = reportError(makeError(ErrorKind::IO, "cannot write to the standard output: " + error.message()), llvm::errs());
   return exitCode ? exitCode : code;
+}
+
+/// The first argument, where it is neither a command nor an option: CLI11 would only say that a command is missing.
+static llvm::Error checkCommand(const CLI::App &app, int argc, char **argv) {
+  if (argc < 2)
+    return llvm::Error::success();
+  std::vector<std::string> names;
+  for (const CLI::App *command : app.get_subcommands({}))
+    names.push_back(command->get_name());
+  llvm::StringRef word = argv[1];
+  bool isOption = word.starts_with("-");
+  if (isOption ? app.get_option_no_throw(word.str()) != nullptr : llvm::is_contained(names, word))
+    return llvm::Error::success();
+  std::vector<std::string> notes = {"commands: " + llvm::join(names, ", ")};
+  if (std::string nearest = nearestName(word, names); !nearest.empty())
+    notes.insert(notes.begin(), "did you mean '" + nearest + "'");
+  return makeError(ErrorKind::Usage, (isOption ? "unknown option '" : "unknown command '") + word + "'", std::move(notes));
 }
 
 int main(int argc, char **argv) {
@@ -49,6 +69,8 @@ int main(int argc, char **argv) {
   cli::registerInspectCommand(app, exitCode);
   cli::registerStatsCommand(app, exitCode);
   cli::registerVerifyCommand(app, exitCode);
+  if (llvm::Error error = checkCommand(app, argc, argv))
+    return reportError(std::move(error), llvm::errs());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
