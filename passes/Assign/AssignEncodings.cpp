@@ -3,8 +3,9 @@
 // The recipe says how many bits, the target says in which form. An operator computes at the width of its
 // result: an operand of another width is converted at the edge (a second fake_quant, which is a
 // DequantizeLinear and a QuantizeLinear in the export), and so is the right operand of a product of two
-// activations that the target computes well only with a narrow one. What the target cannot execute or
-// computes wrongly is refused here, before any number is rounded.
+// activations that the target computes well only with a narrow one. An operator that the target computes
+// soundly only at 16 bits gets 16 bits around it, see passes/Legalize/WidenOperators.cpp. What the target
+// cannot execute or computes wrongly is refused here, before any number is rounded.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Names.h"
@@ -13,6 +14,7 @@
 #include "passes/Assign/PassInputs.h"
 #include "passes/Assign/RecipeResolver.h"
 #include "passes/Calibrate/QuantizationRules.h"
+#include "passes/Legalize/WidenOperators.h"
 #include "passes/Passes.h"
 
 #include "mlir/IR/Builders.h"
@@ -49,8 +51,9 @@ public:
       if (isComputing(op))
         ops.push_back(op);
     });
+    // A widened operator computes at another width, which its operands follow.
     for (Operation *op : ops)
-      if (failed(convertOperandWidths(op)) || failed(narrowProduct(op)))
+      if (failed(widen(op)) || failed(convertOperandWidths(op)) || failed(narrowProduct(op)))
         return failure();
     return success();
   }
@@ -98,27 +101,28 @@ private:
       isFloat.insert(use.quantizer);
       return success();
     }
-    ElementType storage = bits == 8 ? target.unsignedActivations ? ElementType::U8 : ElementType::I8
-                                    : target.unsignedActivations ? ElementType::U16 : ElementType::I16;
-    return write(use.quantizer, quant::makeUncalibrated(storage, symmetric || (bits == 16 && target.symmetricInt16)));
+    return write(use.quantizer, quant::makeUncalibrated(storageOf(bits), symmetric || (bits == 16 && target.symmetricInt16)));
+  }
+
+  /// How the target stores activations of 8 or 16 bits.
+  ElementType storageOf(unsigned bits) const {
+    return bits == 8 ? target.unsignedActivations ? ElementType::U8 : ElementType::I8
+                     : target.unsignedActivations ? ElementType::U16 : ElementType::I16;
   }
 
   /// Bits of the values that an operator computes; 0 where they are float.
   unsigned widthOf(Operation *op) {
-    for (OpResult result : op->getResults())
-      if (QuantizerUse *use = findResult(result))
-        return isFloat.contains(use->quantizer)
-                   ? 0
-                   : use->quantizer.getStorage().getIntOrFloatBitWidth();
-    return 0;
+    nn::QuantizerOp quantizer = resultQuantizer(op);
+    return !quantizer || isFloat.contains(quantizer) ? 0 : quantizer.getStorage().getIntOrFloatBitWidth();
   }
 
-  /// The quantizer behind the result of an operator.
-  QuantizerUse *findResult(Value result) {
-    for (Operation *user : result.getUsers())
-      if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
-        return uses.find(fakeQuant.getResult());
-    return nullptr;
+  /// The quantizer behind the first result of an operator that has one.
+  static nn::QuantizerOp resultQuantizer(Operation *op) {
+    for (OpResult result : op->getResults())
+      for (Operation *user : result.getUsers())
+        if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
+          return nn::lookupQuantizer(fakeQuant, fakeQuant.getQuantizerAttr());
+    return {};
   }
 
   /// A constant has the width of what is computed with it; the recipe's where that is not a number.
@@ -199,6 +203,24 @@ private:
   //===--------------------------------------------------------------------===//
   // Conversions
   //===--------------------------------------------------------------------===//
+
+  /// 16 bits around an operator for which the target's file asks for them: an operand that is a constant of its
+  /// own is stored at 16 bits, the others are converted like those of any operator of 16 bits.
+  LogicalResult widen(Operation *op) {
+    if (!llvm::is_contained(target.legality(buildLegalityQuery(op)).rewrites, widenOperatorsName))
+      return success();
+    auto widened = [&](nn::QuantizerOp narrow) {
+      return makeUncalibrated(storageOf(16), narrow.getSymmetric() || target.symmetricInt16);
+    };
+    if (failed(widenResult(module, op, widened(resultQuantizer(op)))))
+      return failure();
+    ++numConversions;
+    for (Value operand : op->getOperands())
+      if (QuantizerUse *use = uses.find(operand); use && use->role() == "constant")
+        if (failed(write(use->quantizer, widened(use->quantizer))))
+          return failure();
+    return success();
+  }
 
   /// `operand` rounded to another encoding. Readers in one block share the conversion.
   LogicalResult convert(OpOperand &operand, QuantizerUse &from, ElementType storage, bool symmetric) {

@@ -34,6 +34,9 @@ static constexpr Legalization legalizations[] = {
      "data movement inherits", "", populateOperandOrderPatterns},
     {"narrow-attention-operands", "a product of two 16-bit activations; applied where quantizers are placed",
      "lossy: 8-bit keys and values", "inherits", "", nullptr},
+    {"widen-operators",
+     "an operator that the target computes soundly only at 16 bits; applied where quantizers are placed",
+     "bounded: half a step of 16 bits before the step of 8 bits", "from the statistics of the same tensors", "", nullptr},
     {"convert-activation-width", "an edge between 8-bit and 16-bit quantizers; applied where quantizers are placed",
      "lossy: the narrower encoding", "inherits", "", nullptr},
 };

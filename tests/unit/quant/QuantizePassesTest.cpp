@@ -1,6 +1,7 @@
 //===- QuantizePassesTest.cpp - from statistics to a quantized program --------===//
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Quantizers.h"
+#include "lib/Runtime/Float/Interpreter.h"
 #include "passes/Passes.h"
 
 #include "mlir/IR/MLIRContext.h"
@@ -66,6 +67,13 @@ protected:
     return values;
   }
 
+  /// The first output of the quantized program.
+  Tensor execute(const Tensor &input) {
+    auto function = module->lookupSymbol<func::FuncOp>("main");
+    auto program = llvm::cantFail(runtime::Program::create(function));
+    return llvm::cantFail(program->run({input})).front();
+  }
+
   MLIRContext context{MLIRContext::Threading::DISABLED};
   OwningOpRef<ModuleOp> module;
   quant::Statistics statistics;
@@ -104,6 +112,34 @@ TEST_F(QuantizePassesTest, BiasIsStoredInStepsOfInputTimesWeightScale) {
   }
   // The covering scale of the last channel is 2e-9, at which the bias would not fit 32 bits.
   EXPECT_GT(w.scales[2], 1e-6);
+}
+
+TEST_F(QuantizePassesTest, WidenedOperatorsGiveTheIntegersOf8Bits) {
+  constexpr llvm::StringLiteral norm = R"(
+func.func @main(%x: tensor<64x32xf32> {nn.name = "x"}) -> tensor<64x32xf32> {
+  %g = nn.constant(dense<0.75> : tensor<32xf32>) : tensor<32xf32> loc("G"("g"))
+  %y = nn.rms_normalization %x, %g {axis = -1 : i64, epsilon = 1.0e-5 : f32} : (tensor<64x32xf32>, tensor<32xf32>) -> tensor<64x32xf32> loc("Norm"("y"))
+  return %y : tensor<64x32xf32>
+})";
+  statistics.tensors["x"] = makeStatistics(-2, 2);
+  statistics.tensors["y"] = makeStatistics(-1.5f, 1.5f);
+  Tensor input = Tensor::allocate(ElementType::F32, {64, 32});
+  for (int64_t i = 0; i < input.elementCount(); ++i)
+    input.mutableData<float>()[i] = 2 * std::sin(0.37f * static_cast<float>(i)) * std::cos(0.011f * static_cast<float>(i));
+  ASSERT_TRUE(run(norm, w8a8, "onnx")) << messages;
+  Tensor plain = execute(input);
+  ASSERT_TRUE(run(norm, w8a8, "snapdragon-8gen2")) << messages;
+  Tensor widened = execute(input);
+  EXPECT_EQ(encodingOf("g").storage, ElementType::U16);
+  EXPECT_EQ(encodingOf("y/uint16").storage, ElementType::U16);
+  float step = encodingOf("y").scales[0];
+  int different = 0;
+  for (auto [a, b] : llvm::zip_equal(plain.values<float>(), widened.values<float>())) {
+    EXPECT_LE(std::abs(a - b), 1.01f * step);
+    different += std::abs(a - b) > 0.5f * step;
+  }
+  // Only what lies next to a rounding boundary may fall to its other side.
+  EXPECT_LT(different, plain.elementCount() / 64);
 }
 
 TEST_F(QuantizePassesTest, StatisticsAreNeededAndNoRangeIsGuessed) {

@@ -68,6 +68,8 @@ TEST(Target, Snapdragon8Gen2SaysWhatWasMeasured) {
   EXPECT_EQ(ask("matmul", {u8, weight(ElementType::I4, Granularity::Block)}, u8), Kind::Unsupported);
   EXPECT_EQ(ask("matmul", {u8, weight(ElementType::I4, Granularity::LPBQ)}, u8), Kind::Native);
   EXPECT_EQ(ask("gemm", {u8, weight(ElementType::I4, Granularity::LPBQ)}, u8), Kind::Unsupported);
+  EXPECT_EQ(ask("matmul", {u16, weight(ElementType::U4, Granularity::Block, /*symmetric=*/false)}, u16), Kind::Unsound);
+  EXPECT_EQ(ask("matmul", {u8, weight(ElementType::U8, Granularity::Axis, /*symmetric=*/false)}, u8), Kind::Unsupported);
   EncodingClass bias = weight(ElementType::I32, Granularity::Tensor);
   EXPECT_EQ(ask("conv", {u8, weight(ElementType::I4, Granularity::Tensor), bias}, u8), Kind::Unsupported);
   EXPECT_EQ(ask("conv", {u8, weight(ElementType::I4, Granularity::Tensor)}, u8), Kind::Native);
@@ -77,7 +79,11 @@ TEST(Target, Snapdragon8Gen2SaysWhatWasMeasured) {
   EXPECT_EQ(ask("matmul", {u8, activation(ElementType::I8, true)}, u8), Kind::Unsound);
   // Others.
   EXPECT_EQ(ask("erf", {u8}, u8), Kind::Rewrite);
-  EXPECT_EQ(ask("softmax", {activation(ElementType::I8)}, activation(ElementType::I8)), Kind::Unsound);
+  EXPECT_EQ(ask("softmax", {u8}, activation(ElementType::I8, /*symmetric=*/true)), Kind::Unsound);
+  EXPECT_EQ(ask("softmax", {activation(ElementType::I8)}, activation(ElementType::I8)), Kind::Native);
+  EXPECT_EQ(ask("rms_normalization", {u8, weight(ElementType::U8, Granularity::Tensor, false)}, u8), Kind::Rewrite);
+  EXPECT_EQ(ask("rms_normalization", {u16, weight(ElementType::U16, Granularity::Tensor, false)}, u16), Kind::Native);
+  EXPECT_EQ(ask("rms_normalization", {u16, {}}, u16), Kind::Unsound) << "a float scale";
   EXPECT_EQ(ask("softmax", {u16}, u16), Kind::Native);
   EXPECT_EQ(ask("gelu", {{}}, {}), Kind::Unsupported);
   EXPECT_EQ(ask("mish", {u8}, u8), Kind::Unsupported);
@@ -90,7 +96,8 @@ TEST(Target, EveryRewriteOfARuleIsAmongTheLegalizations) {
   for (const std::string &name : Target::listNames()) {
     auto target = loadOrFail(name);
     ASSERT_TRUE(target);
-    for (llvm::StringRef operation : {"erf", "group_normalization", "rotary_embedding", "group_query_attention", "matmul", "einsum"})
+    for (llvm::StringRef operation : {"erf", "group_normalization", "rotary_embedding", "group_query_attention", "matmul", "einsum",
+                                      "rms_normalization"})
       for (ElementType type : {ElementType::U8, ElementType::U16}) {
         Legality answer = target->legality({operation.str(), {activation(type), activation(type)}, activation(type), {}});
         for (const std::string &rewrite : answer.rewrites)
@@ -107,7 +114,7 @@ TEST(Target, BoundsFollowOperationWidthAndWeight) {
   EXPECT_EQ(target->errorBound("transpose", ElementType::U16).maximum, 1);
   EncodingClass int4 = weight(ElementType::I4, Granularity::Axis), int8 = weight(ElementType::I8, Granularity::Axis),
                 lpbq = weight(ElementType::I4, Granularity::LPBQ);
-  EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &int4).maximum, 47);
+  EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &int4).maximum, 57);
   EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &int8).maximum, 8);
   EXPECT_EQ(target->errorBound("matmul", ElementType::U16, &lpbq).maximum, 2);
   EXPECT_EQ(target->errorBound("matmul", ElementType::U16).maximum, 4);
