@@ -10,6 +10,8 @@ import typing
 import numpy as np
 from onnx import TensorProto
 
+from htp_model import RANGES
+
 QUANTIZED, FLOAT_TOO = ("uint8", "uint16"), ("uint8", "uint16", "float")
 
 
@@ -192,7 +194,7 @@ def einsum(equation, left, right):
 for left in ("uint8", "int8", "uint16", "int16"):
     for right in ("uint8", "int8", "uint16", "int16"):
         wide = "16" in left
-        for output in {left, "u" + left.lstrip("u")}:
+        for output in (left, "u" + left) if left.startswith("i") else (left,):
             for isSymmetric in ((False, True) if right.startswith("u") else (True,)):
                 case(f"matmul/{left} x {'symmetric ' if isSymmetric else ''}{right} to {output}",
                      product(left, right, output, isSymmetric), (output,))
@@ -235,9 +237,9 @@ def norm(kind, shape, gamma=None, beta=None, stream=False, **attributes):
         if kind != "SimplifiedLayerNormalization":
             values = m.rng.normal(0, 0.3, channels)
             if beta == "int32":
-                scale = np.asarray(m.scales[x], np.float32) * np.float32(2**-12)
+                scale = np.float32(np.abs(values).max() / (2**31 - 1))
                 m.constant("c_s", scale)
-                m.stored("c", np.rint(values / scale).astype(np.int64), "int32")
+                m.stored("c", np.clip(np.rint(values / np.float64(scale)), *RANGES["int32"]).astype(np.int64), "int32")
                 m.stored("c_z", np.array(0), "int32")
                 operands.append(m.dequantize("c"))
             else:
@@ -278,6 +280,7 @@ case("layer_normalization", norm("LayerNormalization", (1, 48, 320), axis=-1), F
 for shape in [(64, 256), (2, 64, 256), (1, 4, 16, 32), (1, 4, 16, 64), (1, 16, 16, 64), (3, 16, 100), (1, 24, 77, 64)]:
     text = " x ".join(map(str, shape))
     case(f"layer_normalization/{text}", norm("LayerNormalization", shape, axis=-1))
+    case(f"layer_normalization/{text}, int16 scale, int32 bias", norm("LayerNormalization", shape, "int16", "int32", axis=-1), ("uint16",))
     case(f"rms_normalization/{text}", norm("SimplifiedLayerNormalization", shape, axis=-1))
     case(f"rms_normalization/{text}, float scale", norm("SimplifiedLayerNormalization", shape, "float", axis=-1))
 case("rms_normalization/widened", widenedNorm((1, 4, 16, 64)), ("uint8",))
@@ -289,10 +292,15 @@ case("instance_normalization/4-D", norm("InstanceNormalization", (1, 8, 16, 48))
 for kind, name, shape, attributes in [("LayerNormalization", "layer_normalization", (1, 48, 320), {"axis": -1}),
                                       ("InstanceNormalization", "instance_normalization", (1, 8, 16, 48), {}),
                                       ("SimplifiedLayerNormalization", "rms_normalization", (1, 48, 320), {"axis": -1})]:
-    for gamma in ("float", "uint8", "int8", "int16"):
+    for gamma in ("float", "uint8", "int8", "int16", "uint16"):
         for beta in ("float", "uint8", "int32") if name != "rms_normalization" else (gamma,):
             text = f"{gamma} scale" + (f", {beta} bias" if name != "rms_normalization" else "")
             case(f"{name}/{text}", norm(kind, shape, gamma, beta, **attributes))
+for shape in [(1, 8, 768), (2, 32, 8, 64)]:
+    case(f"instance_normalization/{' x '.join(map(str, shape))}, uint8 scale, int32 bias",
+         norm("InstanceNormalization", shape, "uint8", "int32"), ("uint16",))
+case("layer_normalization/stream, int16 scale, int32 bias",
+     norm("LayerNormalization", (1, 48, 320), "int16", "int32", stream=True, axis=-1), ("uint16",))
 case("batch_normalization", batchNorm, FLOAT_TOO)
 case("group_normalization", groupNorm)
 

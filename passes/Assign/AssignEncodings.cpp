@@ -30,6 +30,9 @@ namespace {
 
 using Granularity = WeightSettings::Granularity;
 
+/// As in a target's `rewrites:`.
+constexpr llvm::StringLiteral integerNormParametersName = "integer-norm-parameters";
+
 class Assigner {
 public:
   Assigner(ModuleOp module, const Recipe &recipe, const Target &target, ResolvedQuantizers quantizers)
@@ -53,7 +56,8 @@ public:
     });
     // A widened operator computes at another width, which its operands follow.
     for (Operation *op : ops)
-      if (failed(widen(op)) || failed(convertOperandWidths(op)) || failed(narrowProduct(op)))
+      if (failed(widen(op)) || failed(convertOperandWidths(op)) || failed(narrowProduct(op)) ||
+          failed(storeNormParameters(op)))
         return failure();
     return success();
   }
@@ -210,7 +214,7 @@ private:
     if (!llvm::is_contained(target.legality(buildLegalityQuery(op)).rewrites, widenOperatorsName))
       return success();
     auto widened = [&](nn::QuantizerOp narrow) {
-      return makeUncalibrated(storageOf(16), narrow.getSymmetric() || target.symmetricInt16);
+      return quant::makeUncalibrated(storageOf(16), narrow.getSymmetric() || target.symmetricInt16);
     };
     if (failed(widenResult(module, op, widened(resultQuantizer(op)))))
       return failure();
@@ -219,6 +223,30 @@ private:
       if (QuantizerUse *use = uses.find(operand); use && use->role() == "constant")
         if (failed(write(use->quantizer, widened(use->quantizer))))
           return failure();
+    return success();
+  }
+
+  /// Scale and bias of a norm, where the target's file asks for it: a 32-bit bias, and the first storage of the
+  /// scale with which that is native. Where none is, the legality check says what the target takes.
+  LogicalResult storeNormParameters(Operation *op) {
+    LegalityQuery query = buildLegalityQuery(op);
+    if (!llvm::is_contained(target.legality(query).rewrites, integerNormParametersName))
+      return success();
+    QuantizerUse *scale = uses.find(op->getOperand(1)), *bias = uses.find(op->getOperand(2));
+    if (!scale || !bias || scale->role() != "constant" || bias->role() != "constant")
+      return success();
+    query.operands[2].storage = ElementType::I32;
+    query.operands[2].symmetric = true;
+    for (auto [storage, symmetric] : {std::pair(ElementType::I16, true), std::pair(ElementType::U16, false),
+                                      std::pair(ElementType::U8, false)}) {
+      query.operands[1].storage = storage;
+      query.operands[1].symmetric = symmetric;
+      if (target.legality(query).kind != Legality::Kind::Native)
+        continue;
+      if (failed(write(scale->quantizer, makeUncalibrated(storage, symmetric))))
+        return failure();
+      return write(bias->quantizer, makeUncalibrated(ElementType::I32, /*symmetric=*/true));
+    }
     return success();
   }
 

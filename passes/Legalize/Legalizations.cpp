@@ -37,6 +37,9 @@ static constexpr Legalization legalizations[] = {
     {"widen-operators",
      "an operator that the target computes soundly only at 16 bits; applied where quantizers are placed",
      "bounded: half a step of 16 bits before the step of 8 bits", "from the statistics of the same tensors", "", nullptr},
+    {"integer-norm-parameters",
+     "a norm of 16-bit activations with constant scale and bias; applied where quantizers are placed",
+     "lossy: a 16-bit scale, 8-bit where the target has no other, and a 32-bit bias", "the constants themselves", "", nullptr},
     {"convert-activation-width", "an edge between 8-bit and 16-bit quantizers; applied where quantizers are placed",
      "lossy: the narrower encoding", "inherits", "", nullptr},
 };
