@@ -1,17 +1,6 @@
 //===- Statistics.cpp - the statistics file --------------------------------===//
 //
-// A safetensors file. A tensor named T has the arrays
-//   T::counts    I64 [4]  elements, samples, infinities, 1 where all values are integers
-//   T::range     F32 [6]  min, max, moving min, moving max, histogram min, histogram max
-//   T::sums      F64 [2]  sum, sum of squares
-//   T::histogram I64 [bins]
-//   T::channels  F64 [size of the axis] and T::channel_axis I64 [1], where collected
-// the samples they were measured on
-//   ::samples    U8 [32 * samples]  SHA-256 of each
-//   ::random     I64 [1]  1 where they were random
-// and the metadata holds `format`, `version`, `fingerprint` and `sha256`: the digest of all arrays in the order of
-// their names, each as length of the name, name, numpy's word for the type, number of bytes, bytes; numbers are
-// 64-bit little-endian.
+// The layout is in docs/spec/statistics.md.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Quant/Statistics.h"

@@ -211,7 +211,10 @@ private:
   /// 16 bits around an operator for which the target's file asks for them: an operand that is a constant of its
   /// own is stored at 16 bits, the others are converted like those of any operator of 16 bits.
   LogicalResult widen(Operation *op) {
-    if (!llvm::is_contained(target.legality(buildLegalityQuery(op)).rewrites, widenOperatorsName))
+    FailureOr<LegalityQuery> query = buildLegalityQuery(op);
+    if (failed(query))
+      return failure();
+    if (!llvm::is_contained(target.legality(*query).rewrites, widenOperatorsName))
       return success();
     auto widened = [&](nn::QuantizerOp narrow) {
       return quant::makeUncalibrated(storageOf(16), narrow.getSymmetric() || target.symmetricInt16);
@@ -229,23 +232,25 @@ private:
   /// Scale and bias of a norm, where the target's file asks for it: a 32-bit bias, and the first storage of the
   /// scale with which that is native. Where none is, the legality check says what the target takes.
   LogicalResult storeNormParameters(Operation *op) {
-    LegalityQuery query = buildLegalityQuery(op);
-    if (!llvm::is_contained(target.legality(query).rewrites, integerNormParametersName))
+    FailureOr<LegalityQuery> query = buildLegalityQuery(op);
+    if (failed(query))
+      return failure();
+    if (!llvm::is_contained(target.legality(*query).rewrites, integerNormParametersName))
       return success();
     QuantizerUse *scale = uses.find(op->getOperand(1)), *bias = uses.find(op->getOperand(2));
     if (!scale || !bias || scale->role() != "constant" || bias->role() != "constant")
       return success();
-    query.operands[2].storage = ElementType::I32;
-    query.operands[2].symmetric = true;
+    query->operands[2].storage = ElementType::I32;
+    query->operands[2].symmetric = true;
     for (auto [storage, symmetric] : {std::pair(ElementType::I16, true), std::pair(ElementType::U16, false),
                                       std::pair(ElementType::U8, false)}) {
-      query.operands[1].storage = storage;
-      query.operands[1].symmetric = symmetric;
-      if (target.legality(query).kind != Legality::Kind::Native)
+      query->operands[1].storage = storage;
+      query->operands[1].symmetric = symmetric;
+      if (target.legality(*query).kind != Legality::Kind::Native)
         continue;
-      if (failed(write(scale->quantizer, makeUncalibrated(storage, symmetric))))
+      if (failed(write(scale->quantizer, quant::makeUncalibrated(storage, symmetric))))
         return failure();
-      return write(bias->quantizer, makeUncalibrated(ElementType::I32, /*symmetric=*/true));
+      return write(bias->quantizer, quant::makeUncalibrated(ElementType::I32, /*symmetric=*/true));
     }
     return success();
   }

@@ -13,11 +13,13 @@ import support
 BOUNDS = {
     "mask-lowest": {"w8a8": 12, "w8a16": 20},
     "mask-inf": {"w8a8": 12, "w8a16": 20},
-    "rank-0": {"w8a8": 28, "w8a16": 34},
+    "mask-input": {"w8a8": 12, "w8a16": 20},
+    "rank-0": {"w8a8": 32, "w8a16": 38},
     "two-shapes": {"w8a8": 28, "w8a16": 36},
 }
 # What a model is deployed as; each time it is calibrated with all of its samples.
-DEPLOYED = {"mask-lowest": [{"batch_size": 1}], "mask-inf": [{"batch_size": 1}], "rank-0": [{}],
+DEPLOYED = {"mask-lowest": [{"batch_size": 1}], "mask-inf": [{"batch_size": 1}],
+            "mask-input": [{"batch_size": 1}], "rank-0": [{}],
             "two-shapes": [{"height": 16, "width": 16}, {"height": 24, "width": 12}]}
 
 

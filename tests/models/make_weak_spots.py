@@ -4,6 +4,7 @@ usage: make_weak_spots.py FOLDER
 
   mask-lowest   a BERT-like sentence encoder; padding is masked by adding -3.4e38 (the lowest float32) to the scores
   mask-inf      the same with a boolean mask input, and -inf where it is false
+  mask-input    the same with an input that holds 0 and -3.4e38, which is added to the scores
   rank-0        an integer step of rank 0 as input, and a float tensor of rank 0 inside
   two-shapes    a convolutional net with free height and width, and samples of two shapes
 
@@ -88,7 +89,7 @@ def gelu(graph, name, value):
     return graph.node("Mul", [graph.node("Mul", [value, gate], f"{name}.product"), "half"], f"{name}.gelu")
 
 
-def sentenceEncoder(folder, seed, infinite):
+def sentenceEncoder(folder, seed, kind):
     graph = Graph(seed)
     for name, value in {"head_scale": np.sqrt(HIDDEN / HEADS), "sqrt_2": np.sqrt(2), "one": 1, "half": 0.5}.items():
         graph.constant(name, np.float32(value))
@@ -103,13 +104,16 @@ def sentenceEncoder(folder, seed, infinite):
 
     axes = graph.constant("mask_axes", np.array([1, 2], np.int64))
     spread = graph.node("Unsqueeze", ["attention_mask", axes], "mask_4d")
-    if infinite:
+    lowestFloat = np.finfo(np.float32).min
+    if kind == "input":
+        mask = spread
+    elif kind == "inf":
         zero, lowest = graph.constant("mask_zero", np.float32(0)), graph.constant("mask_value", np.float32(-np.inf))
         mask = graph.node("Where", [spread, zero, lowest], "mask")
     else:
         kept = graph.node("Cast", [spread], "mask_float", to=TensorProto.FLOAT)
         dropped = graph.node("Sub", ["one", kept], "mask_dropped")
-        mask = graph.node("Mul", [dropped, graph.constant("mask_value", np.finfo(np.float32).min)], "mask")
+        mask = graph.node("Mul", [dropped, graph.constant("mask_value", lowestFloat)], "mask")
 
     for layer in range(LAYERS):
         attended = selfAttention(graph, f"layer.{layer}.attention", value, mask)
@@ -122,7 +126,7 @@ def sentenceEncoder(folder, seed, infinite):
     sentence = graph.node("Gather", [value, first], "first", axis=1)
     graph.node("Tanh", [graph.linear("pooler", sentence, HIDDEN, HIDDEN)], "sentence")
 
-    maskType = TensorProto.BOOL if infinite else TensorProto.INT64
+    maskType = {"lowest": TensorProto.INT64, "inf": TensorProto.BOOL, "input": TensorProto.FLOAT}[kind]
     graph.save(folder, [info("input_ids", TensorProto.INT64, ["batch_size", LENGTH]),
                         info("attention_mask", maskType, ["batch_size", LENGTH])],
                [info("sentence", TensorProto.FLOAT, ["batch_size", HIDDEN])])
@@ -131,7 +135,9 @@ def sentenceEncoder(folder, seed, infinite):
         used = int(graph.random.integers(5, LENGTH + 1))
         ids = graph.random.integers(1, VOCABULARY, (1, LENGTH)) * (np.arange(LENGTH) < used)
         mask = np.arange(LENGTH)[None] < used
-        return {"input_ids": ids.astype(np.int64), "attention_mask": mask if infinite else mask.astype(np.int64)}
+        masks = {"lowest": mask.astype(np.int64), "inf": mask,
+                 "input": np.where(mask, np.float32(0), lowestFloat)}
+        return {"input_ids": ids.astype(np.int64), "attention_mask": masks[kind]}
 
     writeSamples(folder, sample, 16, 8)
 
@@ -184,8 +190,9 @@ def writeSamples(folder, sample, calibration, evaluation):
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    sentenceEncoder(root / "mask-lowest", 1, infinite=False)
-    sentenceEncoder(root / "mask-inf", 2, infinite=True)
+    sentenceEncoder(root / "mask-lowest", 1, "lowest")
+    sentenceEncoder(root / "mask-inf", 2, "inf")
+    sentenceEncoder(root / "mask-input", 1, "input")
     rankZero(root / "rank-0", 3)
     twoShapes(root / "two-shapes", 4)
 
