@@ -7,7 +7,7 @@
 #include "cli/driver/Compilation.h"
 
 #include "lib/Export/Vendor/QnnOptions.h"
-#include "lib/Support/Yaml.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/StringExtras.h"
 

@@ -2,7 +2,7 @@
 #include "cli/nibble/Commands.h"
 #include "lib/Export/Vendor/VendorWorker.h"
 #include "lib/Support/Error.h"
-#include "lib/Support/Yaml.h"
+#include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
