@@ -1,10 +1,12 @@
 #include "calib/Datasets/ModelInputs.h"
+#include "lib/Import/ONNX/Limits.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/MathExtras.h"
 #include <optional>
 
 namespace nibble::calib {
@@ -41,6 +43,11 @@ llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSu
       if (auto bound = bindings.find(input.symbols[axis]); bound != bindings.end())
         input.shape[axis] = bound->second;
     }
+    int64_t elements = 1;
+    for (int64_t dim : input.shape)
+      if (dim > 0 && (llvm::MulOverflow(elements, dim, elements) || elements > onnx_import::limits::elements))
+        return makeError(ErrorKind::Limit, "input '" + value.name + "' is " + describeSpec(input) +
+                                               ", at most 2^40 elements are handled");
     inputs.push_back(std::move(input));
   }
   for (const auto &[name, value] : bindings)

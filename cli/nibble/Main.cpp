@@ -6,16 +6,27 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <new>
+#include <unistd.h>
 
 using namespace nibble;
 
 std::vector<std::string> &cli::commandLine() {
   static std::vector<std::string> arguments;
   return arguments;
+}
+
+/// The program cannot go on, and says so as it says everything else. Nothing here may allocate.
+[[noreturn]] static void endWithoutMemory() {
+  constexpr llvm::StringLiteral text("error: there is not enough memory\n");
+  // Whether it is read by anybody changes nothing now.
+  (void)!::write(STDERR_FILENO, text.data(), text.size());
+  _exit(static_cast<int>(ErrorKind::Limit));
 }
 
 /// What was printed and could not be written is an error, of which the stream's destructor would make an abort.
@@ -50,6 +61,8 @@ int main(int argc, char **argv) {
   // A closed standard stream would lend its number to the first file that is opened, which then gets the messages.
   if (std::error_code error = llvm::sys::Process::FixupStandardFileDescriptors())
     return static_cast<int>(ErrorKind::IO);
+  std::set_new_handler(endWithoutMemory);
+  llvm::install_bad_alloc_error_handler([](void *, const char *, bool) { endWithoutMemory(); });
   // A file that grows over the limit of the shell is an error like a full disk, and no reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
   // Vendor libraries run in this same program, started again by itself.

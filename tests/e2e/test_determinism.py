@@ -1,5 +1,6 @@
 """The same inputs give the same bytes: at one and two threads, from another working folder, under another -o."""
 import json
+import os
 import unittest
 
 import support
@@ -7,8 +8,10 @@ import support
 
 class Determinism(support.Test):
     def compile(self, name, *extra, cwd=None):
+        """Under a path relative to `cwd`, where that is given."""
         folder = self.folder / name
-        self.run_("compile", *support.SMALL, "--recipe", "w8a8", "--progress", "none", "-o", folder, *extra, cwd=cwd)
+        self.run_("compile", *support.SMALL, "--recipe", "w8a8", "--progress", "none", "-o", os.path.relpath(folder, cwd) if cwd else folder,
+                  *extra, cwd=cwd)
         return folder
 
     def testBytesAreEqual(self):

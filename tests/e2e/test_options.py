@@ -56,6 +56,15 @@ class Options(support.Test):
         self.run_(*self.arguments, *target, cwd=self.folder)
         self.run_("verify", "deeper/out", cwd=self.folder)
 
+    def testSizesThatNoMemoryHolds(self):
+        support.writeModel(self.model, inputs=(("x", "FLOAT", ("N", 32)),))
+        self.arguments[self.arguments.index(self.samples)] = "random:2"
+        self.assertIn("at most 2^40 elements", self.run_(*self.arguments, "--bind", f"N={4 * 10**18}", code=5).stderr)
+        gigabytes = 8 << 30
+        process = self.run_(*self.arguments, "--bind", f"N={10**9}", code=5,
+                            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (gigabytes, gigabytes)))
+        self.assertIn("error: there is not enough memory", process.stderr)
+
     def testFilesThatCannotGrow(self):
         # The last fits the models and not the encodings, which are read again before they are closed.
         for limit, recipe in ((2048, "w8a8"), (65536, "w8a8"), (12000, "w8")):
