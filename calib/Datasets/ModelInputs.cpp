@@ -1,4 +1,5 @@
 #include "calib/Datasets/ModelInputs.h"
+#include "calib/Datasets/Layout.h"
 #include "lib/Import/ONNX/Limits.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"

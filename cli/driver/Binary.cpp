@@ -217,9 +217,11 @@ llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samp
         return tensor.takeError();
       stored[i].push_back({io.name, std::move(*tensor)});
     }
+  vendor::HtpSettings settings = vendorSettings();
+  settings.onSample = [this] { progress.advance(); };
   progress.begin("emulate", static_cast<int64_t>(samples.size()), "sample");
   llvm::Expected<vendor::Emulation> emulation = vendor::emulateContext(
-      vendorSettings(), *target, htpContext->contextModelPath, htpContext->binarySha256, stored);
+      settings, *target, htpContext->contextModelPath, htpContext->binarySha256, stored);
   if (!emulation)
     return emulation.takeError();
   llvm::Expected<calib::Evaluation> evaluation = calib::Evaluation::create(metrics, inputs, outputNames());

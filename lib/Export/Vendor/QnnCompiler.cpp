@@ -87,6 +87,7 @@ static llvm::Expected<Job> prepare(const HtpSettings &settings, const Target &ta
   request.providerOptions = std::move(*options);
   request.providerOptions.emplace_back("enable_framework_op_trace", "1");
   request.providerOptions.emplace_back("framework_op_trace_dir", folder->str());
+  request.onSample = settings.onSample;
   request.sessionOptions = {{"session.disable_cpu_ep_fallback", "1"}};
   return Job{std::move(*folder), std::move(request)};
 }

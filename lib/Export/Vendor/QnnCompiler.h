@@ -13,6 +13,7 @@
 #include "lib/Export/Vendor/OpTrace.h"
 #include "lib/Support/Npy.h"
 #include "lib/Target/Target.h"
+#include <functional>
 
 namespace nibble::vendor {
 
@@ -22,6 +23,8 @@ struct HtpSettings {
   /// Further options of the vendor's compiler, checked by checkVendorOptions.
   std::vector<std::pair<std::string, std::string>> vendorOptions;
   double timeLimitSeconds = 3600;
+  /// Called, where set, when a sample has been executed.
+  std::function<void()> onSample;
 };
 
 /// A compiled model on disk: `<stem>.onnx`, a model of one EPContext node, and `<stem>_qnn.bin` beside it.

@@ -15,6 +15,7 @@
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <chrono>
 #include <csignal>
@@ -235,11 +236,12 @@ static llvm::Expected<pid_t> startChild(const std::string &folder, const std::st
 }
 
 /// Waits for the child; nullopt where the time was over and it was killed.
-static std::optional<int> waitFor(pid_t child, double timeLimitSeconds) {
+static std::optional<int> waitFor(pid_t child, double timeLimitSeconds, llvm::function_ref<void()> poll) {
   auto start = std::chrono::steady_clock::now();
   int status = 0;
   for (;;) {
     pid_t ended = waitpid(child, &status, WNOHANG);
+    poll();
     if (ended == child)
       return status;
     if (ended < 0 && errno != EINTR)
@@ -304,7 +306,15 @@ llvm::Expected<WorkerResult> runWorker(const WorkerRequest &request, llvm::Strin
   llvm::Expected<pid_t> child = startChild(workFolder.str(), logPath);
   if (!child)
     return child.takeError();
-  std::optional<int> status = waitFor(*child, timeLimitSeconds);
+  // Outputs appear whole, one file per sample, as the child gets on.
+  size_t done = 0;
+  std::optional<int> status = waitFor(*child, timeLimitSeconds, [&] {
+    while (request.onSample && done < request.samples.size() &&
+           llvm::sys::fs::exists(inFolder(workFolder, "output-" + llvm::Twine(done) + ".safetensors"))) {
+      ++done;
+      request.onSample();
+    }
+  });
   if (!status)
     return makeError(ErrorKind::Limit,
                      "the vendor's library took longer than " + llvm::Twine(static_cast<int64_t>(timeLimitSeconds)) +

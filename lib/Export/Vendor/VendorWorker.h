@@ -11,6 +11,7 @@
 
 #include "lib/Export/Vendor/OrtSession.h"
 #include "lib/Support/Npy.h"
+#include <functional>
 #include <optional>
 
 namespace nibble::vendor {
@@ -26,6 +27,8 @@ struct WorkerRequest {
   Options providerOptions, sessionOptions;
   /// Inputs by name, one entry per run.
   std::vector<std::vector<NamedTensor>> samples;
+  /// Called in the parent, where set, when the child has run a sample.
+  std::function<void()> onSample;
 };
 
 struct WorkerResult {

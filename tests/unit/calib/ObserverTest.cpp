@@ -245,7 +245,7 @@ TEST(StatisticsCollector, ProgramsOfSeveralShapesShareTensors) {
     ASSERT_TRUE(m.module);
     collector.beginProgram();
     ASSERT_TRUE(collector.wants(m.result(1)));
-    collector.beginSample(shape);
+    collector.beginSample(shape, "");
     collector.onValue(m.result(1), randomTensor({1, 2, size, size == 4 ? 4 : 6}, size));
     EXPECT_FALSE(llvm::errorToBool(collector.endSample()));
     size = 2;

@@ -73,8 +73,11 @@ TEST_F(QnnCompiler, CompilesAndEmulatesAConvolution) {
   EXPECT_EQ(bytesOf(context->binaryPath).size(), context->binaryBytes);
 
   std::vector<std::vector<NamedTensor>> samples = {{{"x", test::makeConvInput()}}, {{"x", test::makeConvInput()}}};
+  int seen = 0;
+  settings.onSample = [&] { ++seen; };
   auto emulated = vendor::emulateContext(settings, *target, context->contextModelPath, context->binarySha256, samples);
   ASSERT_TRUE(bool(emulated)) << llvm::toString(emulated.takeError());
+  EXPECT_EQ(seen, 2);
   ASSERT_EQ(emulated->outputs.size(), 2u);
   ASSERT_EQ(emulated->outputs[0].size(), 1u);
   EXPECT_EQ(emulated->outputs[0][0].name, "y");
