@@ -66,6 +66,21 @@ llvm::Error Compilation::openData() {
   return llvm::Error::success();
 }
 
+/// Errors: BadInput where statistics that are reused have seen a sample of `evaluation`.
+llvm::Error Compilation::checkUnseen(calib::Dataset &evaluation) {
+  std::set<std::string> seen(statistics.sampleDigests.begin(), statistics.sampleDigests.end());
+  for (int64_t i = 0; i < evaluation.size() && !seen.empty(); ++i) {
+    llvm::Expected<std::string> digest = evaluation.sampleDigest(i);
+    if (!digest)
+      return digest.takeError();
+    if (seen.count(*digest))
+      return makeError(ErrorKind::BadInput, "statistics '" + options.statisticsPath + "' were measured on evaluation sample '" +
+                                                evaluation.sampleName(i) + "' too",
+                       {"evaluate on samples that calibration has not seen"});
+  }
+  return llvm::Error::success();
+}
+
 bool Compilation::observesSamples() const {
   return calibrationData && !recipe.isWeightOnly() && options.statisticsPath.empty();
 }
