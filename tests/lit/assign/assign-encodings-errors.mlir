@@ -1,4 +1,4 @@
-// RUN: nibble-opt %s -verify-diagnostics -nibble-place-quantizers '-nibble-assign-encodings=recipe=w8a16 target=onnx'
+// RUN: nibble-opt %s -verify-diagnostics '-nibble-assign-encodings=recipe=w8a16 target=onnx'
 
 // A weight that was stored before keeps its quantizer, which must be sound to ask the target about.
 // expected-error @+1 {{quantizer @broken uses integers -200 to 127, but its storage holds -128 to 127}}

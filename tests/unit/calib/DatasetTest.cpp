@@ -6,11 +6,20 @@
 #include "lib/Support/Npy.h"
 #include "tests/unit/TestFiles.h"
 
+#include <cstring>
+
 using namespace nibble;
 using namespace nibble::calib;
 using namespace nibble::test;
 
 namespace {
+
+/// What allocate leaves in memory may be a NaN, which no sample may hold.
+Tensor zeros(ElementType type, llvm::ArrayRef<int64_t> shape) {
+  Tensor tensor = Tensor::allocate(type, shape);
+  std::memset(tensor.mutableRaw(), 0, tensor.byteSize());
+  return tensor;
+}
 
 InputSpec makeSpec(std::string name, ElementType type, Shape shape, std::vector<std::string> symbols = {}) {
   return {std::move(name), type, std::move(shape), std::move(symbols)};
@@ -96,7 +105,7 @@ TEST(Dataset, SymbolicDimensionsPrintTheOptionsToPaste) {
 std::string writeImages(TemporaryFolder &folder, const std::vector<std::pair<int64_t, int64_t>> &sizes) {
   for (size_t i = 0; i < sizes.size(); ++i)
     EXPECT_FALSE(llvm::errorToBool(writeNpz(folder.file(std::to_string(i) + ".npz"),
-        {{"image", Tensor::allocate(ElementType::F32, {1, 3, sizes[i].first, sizes[i].second})}})));
+        {{"image", zeros(ElementType::F32, {1, 3, sizes[i].first, sizes[i].second})}})));
   return folder.file("");
 }
 
@@ -197,9 +206,9 @@ TEST(Dataset, TokensAreReadBesideArchives) {
 TEST(Dataset, MissingInputsAreListedBesideWhatIsThere) {
   TemporaryFolder folder;
   ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("a.npz"),
-      {{"sample", Tensor::allocate(ElementType::F32, {2, 4, 16, 16})},
+      {{"sample", zeros(ElementType::F32, {2, 4, 16, 16})},
        {"timestep", Tensor::fromValues<float>({1}, {1})},
-       {"encoder_hidden_state", Tensor::allocate(ElementType::F16, {2, 24, 128})}})));
+       {"encoder_hidden_state", zeros(ElementType::F16, {2, 24, 128})}})));
   expectRefused({folder.file("a.npz")}, unetInputs(2), ErrorKind::BadInput,
                 {"has nothing for input 'encoder_hidden_states'",
                  "expected 'encoder_hidden_states': float32 [2, 24, 128]; nearest name: 'encoder_hidden_state'",
@@ -212,9 +221,9 @@ TEST(Dataset, WrongShapesAndTypesAreRefused) {
   auto write = [&](Tensor tensor) {
     ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("a.npz"), {{"x", tensor}})));
   };
-  write(Tensor::allocate(ElementType::F32, {2, 4}));
+  write(zeros(ElementType::F32, {2, 4}));
   expectRefused({folder.file("a.npz")}, inputs, ErrorKind::BadInput, {"float32 [2, 4]", "float32 [2, 3]"});
-  write(Tensor::allocate(ElementType::I32, {2, 3}));
+  write(zeros(ElementType::I32, {2, 3}));
   expectRefused({folder.file("a.npz")}, inputs, ErrorKind::BadInput, {"holds int32 [2, 3]", "expects float32 [2, 3]"});
   // A value that does not fit is found when the sample is read.
   ASSERT_FALSE(llvm::errorToBool(writeNpy(folder.file("ids.npy"), Tensor::fromValues<int64_t>({1, 2}, {1, int64_t(1) << 40}))));
@@ -283,9 +292,9 @@ TEST(Dataset, SamplesMayHaveOtherDimensionsThanTheBoundOnes) {
 
 TEST(Dataset, ColumnsAndStackedSamplesMayHaveOtherDimensions) {
   TemporaryFolder folder;
-  ASSERT_FALSE(llvm::errorToBool(writeNpy(folder.file("x.npy"), Tensor::allocate(ElementType::F32, {4, 3, 24, 12}))));
+  ASSERT_FALSE(llvm::errorToBool(writeNpy(folder.file("x.npy"), zeros(ElementType::F32, {4, 3, 24, 12}))));
   ASSERT_FALSE(llvm::errorToBool(
-      writeNpz(folder.file("x.npz"), {{"image", Tensor::allocate(ElementType::F32, {5, 1, 3, 24, 12})}})));
+      writeNpz(folder.file("x.npz"), {{"image", zeros(ElementType::F32, {5, 1, 3, 24, 12})}})));
   InputSpec input = makeSpec("image", ElementType::F32, {2, 3, 16, 16}, {"batch", "", "height", "width"});
   // Rows are still grouped to the bound batch.
   Opened column = open({"image=" + folder.file("x.npy")}, {input});
@@ -301,8 +310,8 @@ TEST(Dataset, ADimensionHasOneValueInAllInputsOfASample) {
   TemporaryFolder folder;
   auto write = [&](int index, int64_t one, int64_t two) {
     ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file(std::to_string(index) + ".npz"),
-                                            {{"one", Tensor::allocate(ElementType::F32, {one})},
-                                             {"two", Tensor::allocate(ElementType::F32, {two})}})));
+                                            {{"one", zeros(ElementType::F32, {one})},
+                                             {"two", zeros(ElementType::F32, {two})}})));
   };
   std::vector<InputSpec> inputs{makeSpec("one", ElementType::F32, {2}, {"length"}),
                                 makeSpec("two", ElementType::F32, {2}, {"length"})};
@@ -318,7 +327,7 @@ TEST(Dataset, CompletedInputsFollowTheSample) {
   TemporaryFolder folder;
   for (int64_t length : {2, 3})
     ASSERT_FALSE(llvm::errorToBool(writeNpz(folder.file("s" + std::to_string(length) + ".npz"),
-                                            {{"input_ids", Tensor::allocate(ElementType::I64, {1, length})}})));
+                                            {{"input_ids", zeros(ElementType::I64, {1, length})}})));
   Opened opened = open({folder.file("")}, decoderInputs(1, 2, 0, 2));
   EXPECT_EQ(opened.dataset->otherDimensions(0), Dimensions());
   EXPECT_EQ(opened.dataset->otherDimensions(1), (Dimensions{{"sequence_length", 3}, {"total_sequence_length", 3}}));
