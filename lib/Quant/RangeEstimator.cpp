@@ -187,7 +187,7 @@ void setScale(Encoding &encoding, float scale, float min) {
 
 } // namespace
 
-static llvm::Expected<Range> estimateWithoutHeadroom(const TensorStatistics &statistics, const RangeOptions &options) {
+llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
   if (!llvm::is_contained(observerNames, options.observer))
     return makeError(ErrorKind::BadInput, "unknown observer '" + options.observer + "'; there are " +
                                               llvm::join(llvm::ArrayRef<llvm::StringLiteral>(observerNames), ", "));
@@ -213,20 +213,16 @@ static llvm::Expected<Range> estimateWithoutHeadroom(const TensorStatistics &sta
   return options.observer == "mse" ? estimateSquaredError(statistics, options) : estimateEntropy(statistics, options);
 }
 
-llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options) {
-  llvm::Expected<Range> range = estimateWithoutHeadroom(statistics, options);
-  if (range && (options.headroom > 0 || options.sampleHeadroom > 0)) {
-    // Both ends grow by the same amount, as the next outlier may fall on either side; an end at 0 stays, as it
-    // mostly is a property of the operator. An end that the observer drew in has no use for samples to come.
-    float span = std::max(range->max, 0.0f) - std::min(range->min, 0.0f);
-    double perSample = options.sampleHeadroom / static_cast<double>(std::max<int64_t>(1, statistics.sampleCount));
-    auto roomAt = [&](float end, float extreme) {
-      return end == 0 ? 0 : static_cast<float>(options.headroom + (end == extreme ? perSample : 0)) * span;
-    };
-    range->min -= roomAt(std::min(range->min, 0.0f), statistics.min);
-    range->max += roomAt(std::max(range->max, 0.0f), statistics.max);
-  }
-  return range;
+Range addHeadroom(Range range, const TensorStatistics &statistics, const RangeOptions &options) {
+  // Both ends grow by the same amount, as the next outlier may fall on either side; an end at 0 stays, as it
+  // mostly is a property of the operator. An end that the observer drew in has no use for samples to come.
+  float span = std::max(range.max, 0.0f) - std::min(range.min, 0.0f);
+  double perSample = options.sampleHeadroom / static_cast<double>(std::max<int64_t>(1, statistics.sampleCount));
+  auto roomAt = [&](float end, float extreme) {
+    return end == 0 ? 0 : static_cast<float>(options.headroom + (end == extreme ? perSample : 0)) * span;
+  };
+  return {range.min - roomAt(std::min(range.min, 0.0f), statistics.min),
+          range.max + roomAt(std::max(range.max, 0.0f), statistics.max)};
 }
 
 Encoding makeActivationEncoding(const TensorStatistics &statistics, const Range &range, const RangeOptions &options) {

@@ -35,9 +35,13 @@ struct RangeOptions {
 ///   percentile      quantiles of the histogram, linear inside a bin
 ///   mse             least expected squared error: step^2 / 12 inside the range, the distance to the bound outside
 ///   entropy         least Kullback-Leibler divergence between the histogram and its quantized form
-/// and then the headrooms are added; without them never wider than the extremes. Errors: BadInput (unknown observer,
-/// percentile outside (0, 100], no values seen, values that are not finite).
+/// It is never wider than the extremes, and has no headroom. Errors: BadInput (unknown observer, percentile outside
+/// (0, 100], no values seen, values that are not finite).
 llvm::Expected<Range> estimateRange(const TensorStatistics &statistics, const RangeOptions &options);
+
+/// `range` widened by both headrooms, at the ends that are not 0. To be called when rules have cut the range: a share
+/// of a range that a mask of -3.4e38 is in would be larger than all else.
+Range addHeadroom(Range range, const TensorStatistics &statistics, const RangeOptions &options);
 
 /// The encoding for a tensor with these statistics and range. Where all values seen are integers and the
 /// storage has room for them, the scale is a power of two up to 1, so that they are represented exactly.

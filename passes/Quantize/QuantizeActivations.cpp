@@ -66,11 +66,6 @@ public:
     if (!range)
       return refuse(use, llvm::toString(range.takeError()));
     std::string origin = "observer '" + options.observer + "' of " + std::to_string(seen->sampleCount) + " samples";
-    if (fixed) {
-      range->min = std::max(range->min, fixed->range.min);
-      range->max = std::min(range->max, fixed->range.max);
-      origin += ", " + fixed->rule.str();
-    }
     if (!use.producer() && range->min < maskThreshold &&
         reachesOnlySoftmax(use.fakeQuants.front().getInput(), /*throughSums=*/true)) {
       range->min = finiteMaskValue;
@@ -81,6 +76,12 @@ public:
       range->min = *floor;
       origin += ", masked scores end where softmax resolves nothing";
       ++numFloors;
+    }
+    *range = quant::addHeadroom(*range, *seen, options);
+    if (fixed) {
+      range->min = std::max(range->min, fixed->range.min);
+      range->max = std::min(range->max, fixed->range.max);
+      origin += ", " + fixed->rule.str();
     }
     return write(quantizer, quant::makeActivationEncoding(*seen, *range, options), origin);
   }

@@ -46,14 +46,14 @@ class TwoShapes(support.Test):
         self.assertEqual({row["samples"] for row in report["metrics"]}, {4})
 
     def testStatisticsCoverAllShapes(self):
-        self.run_(*self.arguments("--no-report"))
+        self.run_(*self.arguments("--no-report", evaluation=False))
         statistics = self.folder / "out/model_statistics.safetensors"
         table = json.loads(self.run_("stats", "--json", statistics).stdout)["tensors"]
         self.assertEqual({tensor["samples"] for tensor in table.values()}, {16})
         self.assertEqual(table["image"]["elements"], 3 * 8 * (16 * 16 + 24 * 12))
         self.assertEqual(len(table["image"]["channel_sum_of_squares"]), 3)
         # They belong to what is deployed, not to the samples.
-        self.run_(*self.arguments("--stats", statistics, "--no-report", output="again"))
+        self.run_(*self.arguments("--stats", statistics, "--no-report", evaluation=False, output="again"))
         again = support.quantizedModel(self.folder / "again").read_bytes()
         self.assertEqual(support.quantizedModel(self.folder / "out").read_bytes(), again)
         self.refused(2, "other bindings", *self.arguments("--stats", statistics, height=24, width=12, output="no"))
@@ -103,7 +103,7 @@ class TwoShapes(support.Test):
         self.assertIn("--bind height=24 --bind width=12", process.stderr)
 
     def testOptionsToPaste(self):
-        arguments = self.arguments("--no-report")
+        arguments = self.arguments("--no-report", evaluation=False)
         del arguments[2:6]
         process = self.refused(2, "the model has symbolic dimensions: height, width", *arguments)
         self.assertIn("add --bind height=16 --bind width=16, as in 8 of 16 samples", process.stderr)
