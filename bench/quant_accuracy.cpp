@@ -5,7 +5,6 @@
 // compile would emit and verify files each time.
 //
 //===----------------------------------------------------------------------===//
-#include "calib/Datasets/RandomDataset.h"
 #include "calib/Metrics/Errors.h"
 #include "calib/Metrics/LayerErrors.h"
 #include "calib/Observers/StatisticsCollector.h"

@@ -61,12 +61,15 @@ public:
   virtual Dimensions otherDimensions(int64_t index) const = 0;
   /// A name for messages: file name, and row for token files.
   virtual std::string sampleName(int64_t index) const = 0;
-  /// Hex SHA-256 of sample `index`'s bytes as read, to find a sample that is in two sets.
-  virtual llvm::Expected<std::string> sampleDigest(int64_t index) = 0;
+  /// digestOfSample of sample `index`, to find a sample that is in two sets.
+  llvm::Expected<std::string> sampleDigest(int64_t index);
   virtual bool isRandom() const { return false; }
   /// Files that were read, for the manifest.
   virtual std::vector<std::string> files() const = 0;
 };
+
+/// Hex SHA-256 of the types, shapes and elements of a sample.
+std::string digestOfSample(llvm::ArrayRef<Tensor> tensors);
 
 } // namespace nibble::calib
 

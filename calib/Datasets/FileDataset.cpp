@@ -1,6 +1,5 @@
 //===- FileDataset.cpp - samples read from files ---------------------------===//
 #include "calib/Datasets/FileDataset.h"
-#include "calib/Datasets/RandomDataset.h"
 #include "lib/Support/Error.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -46,13 +45,6 @@ public:
 
   std::string sampleName(int64_t index) const override { return calib::sampleName(plan, index); }
   Dimensions otherDimensions(int64_t index) const override { return runOf(index).otherDimensions; }
-
-  llvm::Expected<std::string> sampleDigest(int64_t index) override {
-    llvm::Expected<std::vector<Tensor>> tensors = sample(index);
-    if (!tensors)
-      return tensors.takeError();
-    return digestOfSample(*tensors);
-  }
 
 private:
   const DimensionRun &runOf(int64_t index) const {

@@ -1,7 +1,6 @@
 //===- RandomDataset.cpp - samples for a first look ------------------------===//
 #include "calib/Datasets/RandomDataset.h"
 #include "calib/Datasets/Layout.h"
-#include "lib/Support/Digest.h"
 
 namespace nibble::calib {
 namespace {
@@ -75,13 +74,6 @@ public:
     return result;
   }
 
-  llvm::Expected<std::string> sampleDigest(int64_t index) override {
-    llvm::Expected<std::vector<Tensor>> tensors = sample(index);
-    if (!tensors)
-      return tensors.takeError();
-    return digestOfSample(*tensors);
-  }
-
 private:
   int64_t count;
   uint64_t seed;
@@ -92,18 +84,6 @@ private:
 
 std::unique_ptr<Dataset> makeRandomDataset(int64_t count, uint64_t seed, std::vector<InputSpec> inputs) {
   return std::make_unique<RandomDataset>(count, seed, std::move(inputs));
-}
-
-std::string digestOfSample(llvm::ArrayRef<Tensor> tensors) {
-  Digest digest;
-  for (const Tensor &tensor : tensors) {
-    digest.update(static_cast<uint64_t>(tensor.elementType()));
-    digest.update(static_cast<uint64_t>(tensor.rank()));
-    for (int64_t dim : tensor.shape())
-      digest.update(static_cast<uint64_t>(dim));
-    digest.update(llvm::ArrayRef<char>(static_cast<const char *>(tensor.raw()), tensor.byteSize()));
-  }
-  return digest.hex();
 }
 
 } // namespace nibble::calib

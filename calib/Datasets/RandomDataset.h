@@ -11,9 +11,6 @@ namespace nibble::calib {
 /// input is completed as for files.
 std::unique_ptr<Dataset> makeRandomDataset(int64_t count, uint64_t seed, std::vector<InputSpec> inputs);
 
-/// SHA-256 of the types, shapes and elements of a sample.
-std::string digestOfSample(llvm::ArrayRef<Tensor> tensors);
-
 } // namespace nibble::calib
 
 #endif

@@ -17,7 +17,6 @@ public:
   llvm::Expected<std::vector<Tensor>> sample(int64_t index) override { return whole->sample(indices[index]); }
   Dimensions otherDimensions(int64_t index) const override { return whole->otherDimensions(indices[index]); }
   std::string sampleName(int64_t index) const override { return whole->sampleName(indices[index]); }
-  llvm::Expected<std::string> sampleDigest(int64_t index) override { return whole->sampleDigest(indices[index]); }
   bool isRandom() const override { return whole->isRandom(); }
   std::vector<std::string> files() const override { return whole->files(); }
 

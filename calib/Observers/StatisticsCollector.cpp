@@ -1,5 +1,4 @@
 #include "calib/Observers/StatisticsCollector.h"
-#include "calib/Datasets/RandomDataset.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Support/ErrorContext.h"
 

@@ -76,7 +76,8 @@ llvm::Error Compilation::resolve() {
     return error;
   if (recipe.isWeightOnly() && !options.calibration.empty())
     note("recipe '" + recipe.name + "' leaves activations in float: calibration data is not used for ranges");
-  findOnnxRuntime();
+  if (llvm::Error error = findOnnxRuntime())
+    return error;
   llvm::Expected<std::unique_ptr<OutputFolder>> folder = OutputFolder::create(options.outputFolder);
   if (!folder)
     return folder.takeError();
@@ -84,17 +85,21 @@ llvm::Error Compilation::resolve() {
   return llvm::Error::success();
 }
 
-/// Without ONNX Runtime everything is still compiled; what is missing then is said once.
-void Compilation::findOnnxRuntime() {
+/// Without ONNX Runtime everything is still compiled; what is missing then is said once. A folder that the user
+/// named has to hold it.
+llvm::Error Compilation::findOnnxRuntime() {
   llvm::Expected<vendor::VendorLibraries> found = vendor::findVendorLibraries(options.qnnFolder);
   if (found) {
     libraries = std::move(*found);
     hasOnnxRuntime = true;
-    return;
+    return llvm::Error::success();
   }
+  if (!options.qnnFolder.empty())
+    return found.takeError();
   runtimeProblem = takeMessages(found.takeError());
   note("no figures in onnxruntime arithmetic: " + runtimeProblem.front());
   report.notes.push_back("ONNX Runtime was not found, so the QDQ file was not run in it");
+  return llvm::Error::success();
 }
 
 llvm::Error Compilation::import() {

@@ -56,7 +56,7 @@ private:
   /// The result of the run: gates, and what could not be written.
   llvm::Error judge();
 
-  void findOnnxRuntime();
+  llvm::Error findOnnxRuntime();
   llvm::Error emitEncodings();
   llvm::Error checkMatMulNBits(llvm::ArrayRef<Tensor> sample);
   /// A sample of the deployed shape, from evaluation or else calibration data; empty where there is none.

@@ -8,6 +8,7 @@
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/blocked.yaml target=onnx' 2>&1 | FileCheck %s --check-prefix=BLOCKED
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/blocked-a8.yaml target=snapdragon-8gen2' 2>&1 | FileCheck %s --check-prefix=HTP
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/override-a8.yaml target=snapdragon-8gen2' 2>&1 | FileCheck %s --check-prefix=PLACE
+// RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=%t/float-weights.yaml target=snapdragon-8gen2' 2>&1 | FileCheck %s --check-prefix=FLOAT
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=w8a61 target=onnx' 2>&1 | FileCheck %s --check-prefix=RECIPE
 // RUN: not nibble-opt %t/model.mlir -nibble-place-quantizers '-nibble-assign-encodings=recipe=w8a16 target=snapdragon' 2>&1 | FileCheck %s --check-prefix=TARGET
 
@@ -45,6 +46,7 @@
 // HTP: note: {{.*}}the recipe asks for weights at {{.*}}blocked-a8.yaml:3:10, activations at
 // PLACE: error: {{.*}}node 'first': target 'snapdragon-8gen2' does not execute
 // PLACE: note: {{.*}}the recipe asks for weights at {{.*}}override-a8.yaml:5:5, activations at {{.*}}w8a8.yaml:
+// FLOAT: error: {{.*}}node 'first': target 'snapdragon-8gen2' does not execute matmul(uint16, constant) -> uint16: float weights are multiplied in 16-bit float
 // RECIPE: error: {{.*}}unknown recipe 'w8a61'
 // TARGET: error: {{.*}}unknown target 'snapdragon'
 
@@ -57,6 +59,12 @@ overrides:
   - {operator: Mul, activations: {bits: 16}}
   - {tensor: "y3", activations: {bits: float}}
   - {role: output, weights: {granularity: tensor}}
+//--- float-weights.yaml
+schema: nibble-recipe-1
+name: float-weights
+base: w8a16
+overrides:
+  - {node: first, weights: {bits: float}}
 //--- override-a8.yaml
 schema: nibble-recipe-1
 name: bad
