@@ -262,7 +262,8 @@ def TieQuantizersPass : Pass<"nibble-tie-quantizers", "::mlir::ModuleOp"> {
   let description = [{
     An operand that only a concat reads, moved or not, takes the quantizer of the concat's result: it
     is rounded once instead of twice. Operands with other readers and those with a range of their own
-    (softmax) keep theirs. A linear resize keeps the quantizer of its input.
+    (softmax) keep theirs. Likewise the cache that a GroupQueryAttention appends to takes the quantizer of
+    the longer cache. A linear resize keeps the quantizer of its input.
 
     ```mlir
     %aq = nn.fake_quant %a, @a

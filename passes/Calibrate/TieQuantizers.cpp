@@ -2,9 +2,9 @@
 //
 // A concat rounds its operands to the grid of its result. An operand that nothing else reads would be
 // rounded twice, first to its own grid, so it takes the quantizer of the result at once; an operand with
-// other readers keeps its own, finer grid. Interpolation stays between the values that it
-// interpolates, so a linear resize keeps the quantizer of its input. Both leave integers where they are
-// on targets that move data without rescaling it.
+// other readers keeps its own, finer grid. A cache that an attention appends rows to is such an operand.
+// Interpolation stays between the values that it interpolates, so a linear resize keeps the quantizer of its
+// input. Both leave integers where they are on targets that move data without rescaling it.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Names.h"
@@ -28,14 +28,16 @@ public:
   explicit Tier(QuantizerUses uses) : uses(std::move(uses)) {}
 
   void tieConcat(nn::ConcatOp concat) {
-    QuantizerUse *result = findResult(concat.getResult());
-    if (!result)
-      return;
-    for (Value operand : concat.getInputs()) {
-      QuantizerUse *own = uses.find(operand);
-      if (own && own != result && own->isActivation() && !own->quantizer.getFixed() && feedsOnly(*own, concat))
-        tie(*own, *result, concat);
-    }
+    for (Value operand : concat.getInputs())
+      tieOperand(operand, concat.getResult(), concat);
+  }
+
+  /// The rows of a cache that come in leave with the new ones.
+  void tieCaches(nn::GroupQueryAttentionOp attention) {
+    for (auto [past, present] : {std::pair(attention.getPastKey(), attention.getPresentKey()),
+                                 std::pair(attention.getPastValue(), attention.getPresentValue())})
+      if (past && present)
+        tieOperand(past, present, attention);
   }
 
   void tieResize(nn::ResizeOp resize) {
@@ -47,6 +49,13 @@ public:
   unsigned numTied = 0;
 
 private:
+  /// Gives `operand` the quantizer of `result` where only `reader` reads it.
+  void tieOperand(Value operand, Value result, Operation *reader) {
+    QuantizerUse *own = uses.find(operand), *joined = findResult(result);
+    if (own && joined && own != joined && own->isActivation() && !own->quantizer.getFixed() && feedsOnly(*own, reader))
+      tie(*own, *joined, reader);
+  }
+
   QuantizerUse *findResult(Value result) {
     for (Operation *user : result.getUsers())
       if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
@@ -54,19 +63,19 @@ private:
     return nullptr;
   }
 
-  /// True where every reader of the quantizer's values is `concat` or moves them on to where that holds.
-  bool feedsOnly(QuantizerUse &use, nn::ConcatOp concat) {
-    return llvm::all_of(use.fakeQuants, [&](nn::FakeQuantOp op) { return readersAre(op.getResult(), use, concat); });
+  /// True where every reader of the quantizer's values is `reader` or moves them on to where that holds.
+  bool feedsOnly(QuantizerUse &use, Operation *reader) {
+    return llvm::all_of(use.fakeQuants, [&](nn::FakeQuantOp op) { return readersAre(op.getResult(), use, reader); });
   }
-  bool readersAre(Value value, QuantizerUse &use, nn::ConcatOp concat) {
-    return llvm::all_of(value.getUses(), [&](OpOperand &reader) {
-      Operation *op = reader.getOwner();
-      if (op == concat)
+  bool readersAre(Value value, QuantizerUse &use, Operation *reader) {
+    return llvm::all_of(value.getUses(), [&](OpOperand &operand) {
+      Operation *op = operand.getOwner();
+      if (op == reader)
         return true;
       if (auto block = dyn_cast<nn::BlockOp>(op))
-        return readersAre(block.getBody().getArgument(reader.getOperandNumber()), use, concat);
+        return readersAre(block.getBody().getArgument(operand.getOperandNumber()), use, reader);
       if (isa<nn::YieldOp>(op))
-        return readersAre(op->getParentOp()->getResult(reader.getOperandNumber()), use, concat);
+        return readersAre(op->getParentOp()->getResult(operand.getOperandNumber()), use, reader);
       // What is moved has a fake_quant of the same quantizer, whose readers are looked at in their turn.
       return op->getNumResults() > 0 && llvm::all_of(op->getResults(), [&](OpResult result) {
         return result.use_empty() || (getMovedOperand(result) && findResult(result) == &use);
@@ -101,6 +110,7 @@ struct TieQuantizers : impl::TieQuantizersPassBase<TieQuantizers> {
       return signalPassFailure();
     Tier tier(std::move(*uses));
     module.walk<WalkOrder::PreOrder>([&](nn::ResizeOp op) { tier.tieResize(op); });
+    module.walk<WalkOrder::PreOrder>([&](nn::GroupQueryAttentionOp op) { tier.tieCaches(op); });
     // From the end, so that a concat of concats takes the quantizer of the last.
     SmallVector<nn::ConcatOp> concats;
     module.walk<WalkOrder::PreOrder>([&](nn::ConcatOp op) { concats.push_back(op); });
