@@ -72,6 +72,6 @@ func.func @main(%x: tensor<1x1x2x2xf32> {nn.name = "x"}) -> (tensor<1x2x2x2xf32>
 func.func @main(%q: tensor<1x1x4xf32> {nn.name = "q"}, %k: tensor<1x1x4xf32> {nn.name = "k"}, %v: tensor<1x1x4xf32> {nn.name = "v"}, %pk: tensor<1x1x2x4xf32> {nn.name = "past_key"}, %pv: tensor<1x1x2x4xf32> {nn.name = "past_value"}) -> (tensor<1x1x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>) {
   %length = nn.constant(dense<2> : tensor<1xi32>) : tensor<1xi32>
   %total = nn.constant(dense<3> : tensor<i32>) : tensor<i32>
-  %o:3 = nn.group_query_attention %q, %k, %v, %pk, %pv, %length, %total {num_heads = 1 : i64, kv_num_heads = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x4xf32>, tensor<1x1x4xf32>, tensor<1x1x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1xi32>, tensor<i32>) -> (tensor<1x1x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>) loc("G"("o", "present_key", "present_value"))
+  %o:3 = nn.group_query_attention %q, %k, %v, %pk, %pv, %length, %total {num_heads = 1 : i64, kv_num_heads = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x4xf32>, tensor<1x1x4xf32>, tensor<1x1x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1xi32>, tensor<i32>) -> (tensor<1x1x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>) loc("G"(fused["o", "present_key", "present_value"]))
   return %o#0, %o#1, %o#2 : tensor<1x1x4xf32>, tensor<1x1x3x4xf32>, tensor<1x1x3x4xf32>
 }
