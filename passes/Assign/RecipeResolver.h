@@ -3,7 +3,7 @@
 #define NIBBLE_PASSES_ASSIGN_RECIPERESOLVER_H
 
 #include "lib/Recipe/Recipe.h"
-#include "passes/Assign/QuantizerUses.h"
+#include "passes/Calibrate/QuantizerUses.h"
 
 namespace nibble {
 

@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Names.h"
-#include "passes/Assign/QuantizerUses.h"
 #include "passes/Calibrate/QuantizationRules.h"
+#include "passes/Calibrate/QuantizerUses.h"
 #include "passes/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"

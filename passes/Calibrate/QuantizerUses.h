@@ -1,6 +1,6 @@
 //===- QuantizerUses.h - where quantizers stand in the program ---------------===//
-#ifndef NIBBLE_PASSES_ASSIGN_QUANTIZERUSES_H
-#define NIBBLE_PASSES_ASSIGN_QUANTIZERUSES_H
+#ifndef NIBBLE_PASSES_CALIBRATE_QUANTIZERUSES_H
+#define NIBBLE_PASSES_CALIBRATE_QUANTIZERUSES_H
 
 #include "lib/Dialect/NN/NNDialect.h"
 #include "mlir/IR/BuiltinOps.h"

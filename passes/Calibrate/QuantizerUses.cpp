@@ -1,4 +1,4 @@
-#include "passes/Assign/QuantizerUses.h"
+#include "passes/Calibrate/QuantizerUses.h"
 #include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "passes/Calibrate/QuantizationRules.h"
