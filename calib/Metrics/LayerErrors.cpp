@@ -32,12 +32,19 @@ Value measuringPoint(Value result) {
   return first->getResult(0);
 }
 
-/// The relu that takes its operand's quantizer, so that both are one rounding: the only reader of `rounded`.
-nn::ReluOp tiedRelu(Value rounded) {
+/// The only reader of `rounded`, the rounded result of `op`, where both are one layer: a relu that takes its operand's
+/// quantizer, and a softmax of scores to which a mask was added. What such a reader cuts off is no error of `op`.
+Operation *findJoinedReader(Operation *op, Value rounded) {
   auto fakeQuant = rounded.getDefiningOp<nn::FakeQuantOp>();
-  auto relu = fakeQuant && rounded.hasOneUse() ? dyn_cast<nn::ReluOp>(*rounded.user_begin()) : nn::ReluOp();
-  auto behind = relu ? measuringPoint(relu.getResult()).getDefiningOp<nn::FakeQuantOp>() : nn::FakeQuantOp();
-  return behind && behind.getQuantizer() == fakeQuant.getQuantizer() ? relu : nn::ReluOp();
+  if (!fakeQuant || !rounded.hasOneUse())
+    return nullptr;
+  Operation *reader = *rounded.user_begin();
+  if (isa<nn::SoftmaxOp>(reader))
+    return isa<nn::AddOp>(op) ? reader : nullptr;
+  if (!isa<nn::ReluOp>(reader))
+    return nullptr;
+  auto behind = measuringPoint(reader->getResult(0)).getDefiningOp<nn::FakeQuantOp>();
+  return behind && behind.getQuantizer() == fakeQuant.getQuantizer() ? reader : nullptr;
 }
 
 } // namespace
@@ -129,9 +136,8 @@ LayerErrors::LayerErrors(func::FuncOp quantized) : state(std::make_unique<State>
     for (Value result : op->getResults()) {
       auto type = cast<RankedTensorType>(result.getType());
       Value measured = measuringPoint(result);
-      // What the relu cuts off is no error of the layer, so both are one row, compared behind the relu.
-      if (nn::ReluOp relu = tiedRelu(measured)) {
-        result = relu.getResult();
+      if (Operation *reader = findJoinedReader(op, measured)) {
+        result = reader->getResult(0);
         measured = measuringPoint(result);
       }
       std::string name = nn::tensorName(result);

@@ -24,7 +24,8 @@ llvm::Error compile(const CompileOptions &options) {
 
 Compilation::Compilation(const CompileOptions &options)
     : options(options), context(MLIRContext::Threading::DISABLED), progress(*parseProgressMode(options.progress)),
-      diagnostics(context, [this](llvm::StringRef text) { progress.say("warning", text); }), stem(llvm::sys::path::stem(options.modelPath)) {
+      diagnostics(context, [this](llvm::StringRef text) { progress.say("warning", text); }),
+      stem(llvm::sys::path::stem(options.modelPath)) {
   runRecord = report::startRunRecord(options.commandLine);
   context.loadDialect<nn::NNDialect, func::FuncDialect>();
 }
