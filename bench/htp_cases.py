@@ -296,9 +296,9 @@ for kind, name, shape, attributes in [("LayerNormalization", "layer_normalizatio
         for beta in ("float", "uint8", "int32") if name != "rms_normalization" else (gamma,):
             text = f"{gamma} scale" + (f", {beta} bias" if name != "rms_normalization" else "")
             case(f"{name}/{text}", norm(kind, shape, gamma, beta, **attributes))
-for shape in [(1, 8, 768), (2, 32, 8, 64)]:
+for shape in [(1, 8, 768), (2, 32, 8, 64), (2, 32, 512), (1, 8, 64, 64), (2, 4, 16, 4)]:
     case(f"instance_normalization/{' x '.join(map(str, shape))}, uint8 scale, int32 bias",
-         norm("InstanceNormalization", shape, "uint8", "int32"), ("uint16",))
+         norm("InstanceNormalization", shape, "uint8", "int32"))
 case("layer_normalization/stream, int16 scale, int32 bias",
      norm("LayerNormalization", (1, 48, 320), "int16", "int32", stream=True, axis=-1), ("uint16",))
 case("batch_normalization", batchNorm, FLOAT_TOO)
