@@ -114,27 +114,6 @@ def RaiseActivationsPass : Pass<"nibble-raise-activations", "::mlir::func::FuncO
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 
-def RaiseGemmPass : Pass<"nibble-raise-gemm", "::mlir::func::FuncOp"> {
-  let summary = "joins the product of a matrix with constant weights and the addition of its bias";
-  let description = [{
-    Exporters write a linear layer as a product and a sum; quantized, each rounds its result, while a
-    Gemm rounds once. The Gemm has the node name of the product and the tensor name of the sum.
-
-    ```mlir
-    %p = nn.matmul %x, %w : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
-    %y = nn.add %p, %bias : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32>
-    ==>
-    %y = nn.gemm %x, %w, %bias
-    ```
-
-    Products of more than two dimensions, and those with other readers, stay.
-
-    numerics: exact up to the order in which the bias is added
-  }];
-  let statistics = [Statistic<"numRaised", "raised", "Products joined with their bias">];
-  let dependentDialects = ["::nibble::nn::NNDialect"];
-}
-
 def OutlineBlocksPass : Pass<"nibble-outline-blocks", "::mlir::func::FuncOp"> {
   let summary = "cuts the function into nn.block operations";
   let description = [{
@@ -299,7 +278,10 @@ def AssignEncodingsPass : RecipePass<"nibble-assign-encodings"> {
     Sets storage type, symmetry and granularity of every quantizer; removes those that the recipe
     leaves in float. An operator computes at the width of its result: an operand of another width is
     rounded to it at the edge. A product of two 16-bit activations that the target does not compute
-    natively gets a symmetric 8-bit right operand.
+    natively gets a symmetric 8-bit right operand. A product of a matrix with constant weights and the
+    addition of its bias become a Gemm, which rounds once, unless the weights are stored in blocks or the
+    recipe sets something for the product alone; the Gemm has the node name of the product and the tensor
+    name of the sum.
 
     ```mlir
     nn.quantizer @v {storage = ui8}
@@ -314,6 +296,7 @@ def AssignEncodingsPass : RecipePass<"nibble-assign-encodings"> {
   }];
   let options = [RecipeOption, TargetOption];
   let statistics = [Statistic<"numConversions", "conversions", "Edges rounded to another width">,
+                    Statistic<"numJoined", "joined", "Products joined with their bias">,
                     Statistic<"numFloat", "float", "Quantizers removed because the recipe leaves the value in float">];
 }
 

@@ -16,7 +16,6 @@ void buildNormalizePipeline(OpPassManager &manager) {
   functions.addPass(createCSEPass());
   functions.addPass(createRaiseNormalizationsPass());
   functions.addPass(createRaiseActivationsPass());
-  functions.addPass(createRaiseGemmPass());
   // Raising turns operands into constants' neighbours anew; fold what that made constant.
   functions.addPass(createInferShapesPass());
   functions.addPass(createOutlineBlocksPass());

@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
+#include "passes/Assign/JoinBiases.h"
 #include "passes/Assign/LegalityCheck.h"
 #include "passes/Assign/PassInputs.h"
 #include "passes/Assign/RecipeResolver.h"
@@ -349,6 +350,7 @@ struct AssignEncodings : impl::AssignEncodingsPassBase<AssignEncodings> {
     FailureOr<ResolvedQuantizers> quantizers = resolveRecipe(module, inputs.recipe(), /*checkEffects=*/true);
     if (failed(quantizers))
       return signalPassFailure();
+    numJoined += joinBiases(*quantizers, inputs.recipe());
     RecipePlaces places;
     for (auto [use, setting] : llvm::zip_equal(quantizers->uses.list, quantizers->settings))
       places[use.quantizer.getSymName()] = toString(setting.bitsPosition);
