@@ -15,6 +15,8 @@ LLAMA = SOURCE / "testdata/models/debian-llama"
 
 # Arguments that compile a small model in a few seconds, without a vendor's target.
 SMALL = [str(EMOJI / "vae_decoder/model.onnx"), "--bind", "batch_size=1", "--calib", str(EMOJI / "calib/vae_decoder")]
+TEXT_ENCODER = [str(EMOJI / "text_encoder/model.onnx"), "--bind", "batch_size=1", "--calib",
+                str(EMOJI / "calib/prompt_ids.npy")]
 MAIN_JOB = [str(EMOJI / "unet/model.onnx"), "--bind", "batch_size=2", "--recipe", "w8a16",
             "--calib", str(EMOJI / "calib/unet"), "--target", "snapdragon-8gen2"]
 

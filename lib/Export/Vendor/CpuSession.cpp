@@ -1,6 +1,5 @@
 #include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Export/Vendor/OrtSession.h"
-#include "lib/Support/Parallel.h"
 
 namespace nibble::vendor {
 
@@ -23,10 +22,14 @@ private:
 };
 } // namespace
 
+/// The order of ONNX Runtime's sums follows its number of threads, and reports hold its figures, so the number is the
+/// same whatever Nibble's own is.
+static constexpr int sessionThreads = 2;
+
 static SessionSettings cpuSettings(bool optimize) {
   SessionSettings settings;
   settings.optimize = optimize;
-  settings.threads = static_cast<int>(getThreadCount());
+  settings.threads = sessionThreads;
   // Waiting threads that spin would take the processor from Nibble's own.
   settings.configEntries = {{"session.intra_op.allow_spinning", "0"}};
   return settings;
