@@ -98,6 +98,28 @@ class Binary(support.Test):
 
 
 @unittest.skipUnless(support.haveVendor(), "onnxruntime-qnn is not installed")
+class Outputs(support.Test):
+    def testAnInputAndAResultMayLeaveUnderFurtherNames(self):
+        # The vendor's compiler refuses an Identity of integers, and blamed another node for one behind an input.
+        shape = [1, 4, 8, 8]
+        weight = numpy_helper.from_array(np.random.default_rng(0).standard_normal((4, 4, 1, 1)).astype(np.float32), "w")
+        nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "conv"), helper.make_node("Identity", ["y"], ["again"], "i1"),
+                 helper.make_node("Identity", ["x"], ["same"], "i2")]
+        values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y", "again", "same")}
+        graph = helper.make_graph(nodes, "g", [values["x"]], [values["y"], values["again"], values["same"]], [weight])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.folder / "m.onnx")
+        for index in range(3):
+            np.savez(self.folder / f"{index}.npz", x=np.random.default_rng(index).standard_normal(shape).astype(np.float32))
+        output = self.folder / "out"
+        self.run_("compile", self.folder / "m.onnx", "--recipe", "w8a8", "--target", "snapdragon-8gen2", "--calib", self.folder / "0.npz",
+                  "--calib", self.folder / "1.npz", "--progress", "none", "-o", output)
+        self.run_("run", output / "m_ctx.onnx", "--on", "htp-emulator", "--input", self.folder / "2.npz", "-o", self.folder / "y.npz")
+        found = np.load(self.folder / "y.npz")
+        np.testing.assert_array_equal(found["y"], found["again"])
+        self.assertLess(np.abs(found["same"] - np.load(self.folder / "2.npz")["x"]).max(), 0.1)
+
+
+@unittest.skipUnless(support.haveVendor(), "onnxruntime-qnn is not installed")
 class Refusals(support.Test):
     def testVendorOptionsAreChecked(self):
         for target, option, message in (("snapdragon-8gen2", "vtcm_md=4", "unknown vendor option 'vtcm_md'\nnote: did you mean 'vtcm_mb'"),

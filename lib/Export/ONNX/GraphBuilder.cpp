@@ -249,6 +249,22 @@ llvm::Error GraphBuilder::buildInputs(std::vector<IntegerIO> *io) {
   return llvm::Error::success();
 }
 
+llvm::Error GraphBuilder::addIntegerCopy(nn::FakeQuantOp op, const std::string &from, const std::string &to) {
+  nn::QuantizerOp quantizer;
+  llvm::Expected<quant::Encoding> encoding = encodingOf(op, op.getQuantizerAttr(), quantizer);
+  if (!encoding)
+    return encoding.takeError();
+  llvm::Expected<ScaleNames> scales =
+      buildScales(quantizer, *encoding, cast<RankedTensorType>(op.getType()).getShape());
+  if (!scales)
+    return scales.takeError();
+  std::string real = names.makeUnique(to + "/real");
+  addScaleNode(/*quantizes=*/false, from, *scales, *encoding, real);
+  addValueInfo(real, getElementTypeOrSelf(op.getType()), op.getType());
+  addScaleNode(/*quantizes=*/true, real, *scales, *encoding, to);
+  return llvm::Error::success();
+}
+
 llvm::Error GraphBuilder::buildOutputs(std::vector<IntegerIO> *io) {
   Operation *terminator = function.getBody().front().getTerminator();
   if (llvm::Error error = buildConstantOperands(terminator))
@@ -264,8 +280,13 @@ llvm::Error GraphBuilder::buildOutputs(std::vector<IntegerIO> *io) {
       if (llvm::Error error = appendIO(integer->second.quantizer, name, /*isInput=*/false, value.getType(), io))
         return error;
     }
-    if (!names.ownsOutput(index))
-      addNode(name + "/Identity", "Identity", {sourceName}, name);
+    if (!names.ownsOutput(index)) {
+      auto rounded = source.getDefiningOp<nn::FakeQuantOp>();
+      if (!rounded || !integerValues.contains(source))
+        addNode(name + "/Identity", "Identity", {sourceName}, name);
+      else if (llvm::Error error = addIntegerCopy(rounded, sourceName, name))
+        return error;
+    }
     setType(*writer.graph().add_output(), name, elementType, value.getType());
   }
   return llvm::Error::success();
@@ -325,7 +346,8 @@ llvm::Error GraphBuilder::buildFakeQuant(nn::FakeQuantOp op) {
     addScaleNode(/*quantizes=*/true, *input, *scales, *encoding, stored);
     addValueInfo(stored, quantizer.getStorage(), op.getType());
   } else if (isIntegerOutput) {
-    addNode(stored + "/Identity", "Identity", {integer->second.name}, stored);
+    if (llvm::Error error = addIntegerCopy(op, integer->second.name, stored))
+      return error;
   } else {
     stored = integer->second.name;
   }

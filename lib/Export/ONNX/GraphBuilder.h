@@ -75,6 +75,9 @@ private:
   /// QuantizeLinear or DequantizeLinear.
   onnx::NodeProto &addScaleNode(bool quantizes, const std::string &input, const ScaleNames &scales,
                                 const quant::Encoding &encoding, const std::string &output);
+  /// The integers `from`, which `op` rounded, under another name. The vendor's compiler takes no Identity of integers,
+  /// so they are dequantized and quantized again, which changes none.
+  llvm::Error addIntegerCopy(nn::FakeQuantOp op, const std::string &from, const std::string &to);
   void addValueInfo(const std::string &name, mlir::Type elementType, mlir::Type shapedType);
 
   mlir::ModuleOp module;

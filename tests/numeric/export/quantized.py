@@ -185,7 +185,9 @@ class Quantized(unittest.TestCase):
         self.assertEqual(lines, ["input x uint16 0.00100000005 30000", "output g uint16 0.00200000009 10000",
                                  "output again uint16 0.00200000009 10000"])
         kinds = [node.op_type for node in model.graph.node]
-        self.assertEqual(kinds, ["DequantizeLinear", "Gather", "QuantizeLinear", "DequantizeLinear", "Relu", "Identity"])
+        # Integers that leave twice are rounded twice, as the vendor's compiler takes no Identity of them.
+        self.assertEqual(kinds, ["DequantizeLinear", "Gather", "QuantizeLinear", "DequantizeLinear", "Relu",
+                                 "DequantizeLinear", "QuantizeLinear"])
         stored = self.integers("uint16", (4, 8)).astype(np.uint16)
         index = np.array([3, 1])
         found, relu, again = run(contents, {"x": stored, "ids": index})
