@@ -85,9 +85,16 @@ private:
     os << "Nibble " << report.toolVersion;
     for (const auto &[name, value] : report.bindings)
       os << ", " << code(name) << " = " << value;
-    os << ". Calibrated on " << report.calibrationSamples << " samples; figures from " << report.evaluationSamples
-       << " samples (" << report.evaluationLabel << "). The arithmetic of the target is " << code(report.headlineArithmetic)
-       << ".\n";
+    os << ". ";
+    if (report.calibrationSamples)
+      os << "Calibrated on " << report.calibrationSamples << " samples; ";
+    else
+      os << "No calibration; ";
+    if (report.evaluationSamples)
+      os << "figures from " << report.evaluationSamples << " samples (" << report.evaluationLabel
+         << "). The arithmetic of the target is " << code(report.headlineArithmetic) << ".\n";
+    else
+      os << "nothing was evaluated.\n";
   }
 
   void writeMetrics() {

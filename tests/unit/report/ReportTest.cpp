@@ -95,6 +95,9 @@ TEST(Report, IsReadable) {
   EXPECT_EQ(text.find("NOT CALIBRATED"), std::string::npos);
   report.isCalibrated = false;
   EXPECT_NE(toMarkdown(report).find("**NOT CALIBRATED.**"), std::string::npos);
+  // Statistics that are reused, or weights alone, come without samples to evaluate.
+  report.evaluationSamples = 0;
+  EXPECT_NE(toMarkdown(report).find("Calibrated on 64 samples; nothing was evaluated.\n"), std::string::npos);
 }
 
 TEST(Gates, JudgeTheHeadlineArithmetic) {
