@@ -57,8 +57,8 @@ struct ActivationSettings {
 struct Override {
   std::optional<std::string> nodePattern, operatorType, tensorPattern;
   /// "table": operators that look up rows of a constant table (embeddings). "output": operators whose result
-  /// is a graph output, up to operators that only move data. "phase": sine, cosine, and the elementwise operators
-  /// between graph inputs and their argument.
+  /// is a graph output, up to operators that only move data. "phase": sine, cosine, the elementwise operators
+  /// between graph inputs and their argument, and these inputs.
   std::optional<std::string> role;
   WeightSettings weights;
   ActivationSettings activations;

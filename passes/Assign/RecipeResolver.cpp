@@ -18,6 +18,8 @@ struct OperatorRoles {
   DenseSet<Operation *> outputs;
   /// Sine, cosine, and what computes their argument.
   DenseSet<Operation *> phases;
+  /// The graph inputs that this begins with.
+  DenseSet<Value> phaseInputs;
 
   explicit OperatorRoles(ModuleOp module) {
     module.walk([&](Operation *op) {
@@ -36,10 +38,13 @@ private:
   void addPhase(Operation *op) {
     if (!phases.insert(op).second)
       return;
-    for (Value operand : op->getOperands())
-      if (Operation *producer = resolveMovedValue(operand).getDefiningOp();
-          isa_and_present<nn::MulOp, nn::DivOp, nn::AddOp, nn::SubOp, nn::NegOp, nn::CastOp, nn::FloorOp>(producer))
-        addPhase(producer);
+    for (Value operand : op->getOperands()) {
+      Value value = resolveMovedValue(operand);
+      if (isa<BlockArgument>(value))
+        phaseInputs.insert(value);
+      else if (isa<nn::MulOp, nn::DivOp, nn::AddOp, nn::SubOp, nn::NegOp, nn::CastOp, nn::FloorOp>(value.getDefiningOp()))
+        addPhase(value.getDefiningOp());
+    }
   }
 };
 
@@ -60,6 +65,9 @@ struct Matcher {
     if (override.operatorType)
       operatorName = comparableOperatorName(*override.operatorType);
   }
+
+  /// Whether what a phase begins with matches, which no operator makes.
+  bool namesPhasesOnly() const { return entry->role == "phase" && !node && operatorName.empty(); }
 
   bool matchesNode(Operation *op, const OperatorRoles &roles) const {
     if (!node && operatorName.empty() && !entry->role)
@@ -148,6 +156,9 @@ private:
     auto isNamed = [&](Value value) { return matcher.tensor->match(nn::tensorName(value)); };
     if (matcher.tensor && llvm::none_of(use.computedValues(), isNamed))
       return false;
+    auto isPhaseInput = [&](Value value) { return roles.phaseInputs.contains(value); };
+    if (matcher.namesPhasesOnly() && llvm::any_of(use.computedValues(), isPhaseInput))
+      return true;
     return llvm::any_of(getNodes(use), [&](Operation *op) { return matcher.matchesNode(op, roles); });
   }
 
