@@ -95,6 +95,8 @@ llvm::Error Compilation::checkOptions() {
                      {"give --eval PATH or --calib PATH, or leave out the binary with --emit qdq"});
   if (!options.vendorOptions.empty() && target->backend != "qnn-htp")
     return makeError(ErrorKind::Usage, "--vendor-option: target '" + target->name + "' has no vendor's compiler");
+  if (!options.emulationOption.empty() && (target->backend != "qnn-htp" || !options.emits("binary")))
+    return makeError(ErrorKind::Usage, options.emulationOption + " has no effect: no binary is compiled");
   if (llvm::Error error = vendor::checkVendorOptions(options.vendorOptions))
     return error;
   if (llvm::Error error = readMetrics())

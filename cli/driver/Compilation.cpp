@@ -2,6 +2,7 @@
 #include "cli/driver/Compile.h"
 
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/Names.h"
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Support/Parallel.h"
 #include "passes/Passes.h"
@@ -103,6 +104,19 @@ llvm::Error Compilation::findOnnxRuntime() {
   return llvm::Error::success();
 }
 
+/// A model that is quantized has lost what statistics and scales are searched for.
+static llvm::Error checkIsFloat(ModuleOp module) {
+  llvm::Error error = llvm::Error::success();
+  module.walk([&](Operation *op) {
+    if (!isa<nn::QuantizeLinearOp, nn::DequantizeLinearOp, nn::DequantizeWeightOp>(op))
+      return WalkResult::advance();
+    error = makeError(ErrorKind::BadInput, "wanted a float model, found quantized values at node '" + nn::nodeName(op) + "'",
+                      {"compile the model that this one was made from; 'nibble run --on fp32' executes this one"});
+    return WalkResult::interrupt();
+  });
+  return error;
+}
+
 llvm::Error Compilation::import() {
   progress.begin("import", 0, "");
   onnx_import::ImportOptions importOptions;
@@ -111,7 +125,7 @@ llvm::Error Compilation::import() {
   if (!imported)
     return imported.takeError();
   reference = std::move(*imported);
-  return llvm::Error::success();
+  return checkIsFloat(*reference);
 }
 
 llvm::Error Compilation::normalize() {

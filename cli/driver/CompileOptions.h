@@ -32,6 +32,8 @@ struct CompileOptions {
   int64_t emulateSamples = 4;
   /// Wall time for emulating blocks; blocks that do not fit in it are counted and said.
   double checkSeconds = 120;
+  /// The one of these two options that the user gave; empty where neither was given.
+  std::string emulationOption;
   std::string qnnFolder;
   /// Further options of the vendor's compiler, name and value.
   std::vector<std::pair<std::string, std::string>> vendorOptions;

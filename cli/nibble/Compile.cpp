@@ -73,7 +73,7 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("--progress", options.progress, "auto, plain, json or none")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "plain", "json", "none"}));
-  command->callback([arguments, &exitCode] {
+  command->callback([arguments, command, &exitCode] {
     driver::CompileOptions &options = arguments->options;
     options.commandLine = commandLine();
     if (llvm::Error error = onnx_import::parseBindings(arguments->bindings).moveInto(options.bindings)) {
@@ -86,6 +86,9 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
         throw CLI::ValidationError("--vendor-option", "wanted NAME=VALUE, found '" + text.str() + "'");
       options.vendorOptions.emplace_back(name.str(), value.str());
     }
+    for (const char *name : {"--check-seconds", "--emulate-samples"})
+      if (command->count(name))
+        options.emulationOption = name;
     llvm::StringRef samples = arguments->emulateSamples;
     if (samples == "all")
       options.emulateSamples = -1;

@@ -24,12 +24,23 @@ class Errors(support.Test):
         self.compile(1, "twice", "--bind", "batch_size=1", "--bind", "batch_size=2", bind=False)
         for wrong in ("0", "some"):
             self.compile(1, "positive number", "--emulate-samples", wrong)
+        self.compile(1, "--emulate-samples has no effect: no binary is compiled", "--emulate-samples", "all")
+        self.compile(1, "--check-seconds has no effect", "--target", "snapdragon-8gen2", "--emit", "qdq", "--check-seconds", "9")
 
     def testModel(self):
         self.compile(4, "missing.onnx", model=self.folder / "missing.onnx")
         text = self.folder / "text.onnx"
         text.write_text("this is no model\n" * 100)
         self.compile(2, "text.onnx", model=text)
+
+    def testQuantizedModels(self):
+        for recipe in ("w8a8", "w8"):
+            self.run_("compile", *support.SMALL, "--recipe", recipe, "--progress", "none", "-o", self.folder / recipe)
+        for file in ("w8a8/model_qdq.onnx", "w8/model_qdq.onnx", "w8/model_matmulnbits.onnx"):
+            for recipe in ("w8a8", "w8"):
+                process = self.compile(2, "wanted a float model, found quantized values at node '", model=self.folder / file,
+                                       recipe=recipe, bind=False)
+                self.assertIn("nibble run --on fp32", process.stderr)
 
     def testUnboundDimensionPrintsWhatToPaste(self):
         process = self.compile(2, "batch_size", bind=False)
