@@ -124,7 +124,7 @@ llvm::Error inspect(const Options &options) {
 } // namespace
 
 void registerInspectCommand(CLI::App &app, int &exitCode) {
-  CLI::App *command = app.add_subcommand("inspect", "Prints what is inside an ONNX model");
+  CLI::App *command = app.add_subcommand("inspect", "Print what is inside an ONNX model");
   auto options = std::make_shared<Options>();
   command->add_option("model", options->path, "ONNX model")->required();
   command->add_flag("--json", options->json, "Print JSON");

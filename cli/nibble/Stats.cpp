@@ -137,7 +137,7 @@ llvm::Error printStatistics(const Options &options) {
 } // namespace
 
 void registerStatsCommand(CLI::App &app, int &exitCode) {
-  CLI::App *command = app.add_subcommand("stats", "Prints what calibration saw of every tensor");
+  CLI::App *command = app.add_subcommand("stats", "Print what calibration saw of every tensor");
   auto options = std::make_shared<Options>();
   command->add_option("file", options->path, "Statistics file that calibration wrote")->required();
   command->add_option("--tensor", options->tensor, "Print one tensor with its histogram");

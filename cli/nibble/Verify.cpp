@@ -41,7 +41,7 @@ llvm::Error verify(const std::string &folder) {
 } // namespace
 
 void registerVerifyCommand(CLI::App &app, int &exitCode) {
-  CLI::App *command = app.add_subcommand("verify", "Checks that an output folder is whole, unchanged and readable");
+  CLI::App *command = app.add_subcommand("verify", "Check that an output folder is whole, unchanged and readable");
   auto folder = std::make_shared<std::string>();
   command->add_option("folder", *folder, "Folder that 'nibble compile -o' wrote")->required();
   command->callback([folder, &exitCode] { exitCode = reportError(verify(*folder), llvm::errs()); });
