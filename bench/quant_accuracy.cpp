@@ -72,11 +72,12 @@ llvm::Expected<std::unique_ptr<calib::Dataset>> openData(ModuleOp module, const 
 }
 
 llvm::Expected<quant::Statistics> calibrate(ModuleOp module, const Options &options) {
-  if (!options.statistics.empty())
-    if (auto loaded = quant::Statistics::load(options.statistics))
+  if (!options.statistics.empty()) {
+    llvm::Expected<quant::Statistics> loaded = quant::Statistics::load(options.statistics);
+    if (loaded)
       return loaded;
-    else
-      llvm::consumeError(loaded.takeError());
+    llvm::consumeError(loaded.takeError());
+  }
   quant::Statistics statistics;
   if (options.calibration.empty())
     return statistics;
