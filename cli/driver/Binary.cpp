@@ -182,6 +182,9 @@ llvm::Error Compilation::emitBinary() {
     return error;
   note("binary: " + llvm::Twine(compiled->acceptance.nodesOnNpu) + " nodes on the NPU, " +
        llvm::Twine(compiled->acceptance.nodesOnCpu) + " on the CPU, " + llvm::Twine(compiled->binaryBytes) + " bytes");
+  report.binary = report::VendorBinary{compiled->acceptance.nodesOnNpu, compiled->acceptance.nodesOnCpu,
+                                       compiled->acceptance.vendorOperators,
+                                       static_cast<int64_t>(compiled->binaryBytes)};
   htpContext = std::move(*compiled);
   ioDescription = std::move(*description);
   if (llvm::Error error = checkBinary(settings))

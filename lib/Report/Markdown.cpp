@@ -54,6 +54,7 @@ public:
     writeSizes();
     writeCoverage();
     writeLayers();
+    writeBinary();
     writeEstimate();
     writeChecks();
     if (!report.notes.empty()) {
@@ -180,6 +181,15 @@ private:
       row({code(l.node), l.operation, fixed(l.isolated.sqnr, 2), fixed(l.accumulated.sqnr, 2), fixed(l.isolated.cosine, 6),
            significant(l.isolated.maxError), bits(l.weightBits) + ", " + bits(l.activationBits), cell(l.reason)});
     }
+  }
+
+  void writeBinary() {
+    if (!report.binary)
+      return;
+    const VendorBinary &b = *report.binary;
+    os << "\n## Binary\n";
+    header({"nodes on the NPU", "nodes on the CPU", "operators of the vendor's graph", "bytes"});
+    row({std::to_string(b.nodesOnNpu), std::to_string(b.nodesOnCpu), std::to_string(b.operators), std::to_string(b.bytes)});
   }
 
   void writeEstimate() {

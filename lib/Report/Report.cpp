@@ -103,6 +103,11 @@ Value toJson(const Report &report) {
     return Object{{"name", row.name}, {"arithmetic", row.arithmetic}, {"samples", row.samples},
                   {"value", number(row.value)}, {"fp32", number(row.reference)}};
   });
+  if (report.binary)
+    root["vendor_binary"] = Object{{"nodes_on_npu", report.binary->nodesOnNpu},
+                                   {"nodes_on_cpu", report.binary->nodesOnCpu},
+                                   {"operators", report.binary->operators},
+                                   {"bytes", report.binary->bytes}};
   if (report.estimate)
     root["vendor_estimate"] = Object{{"estimator", report.estimate->estimator},
                                      {"microseconds", report.estimate->microseconds},

@@ -59,6 +59,12 @@ struct VendorEstimate {
   int64_t cycles = 0, ddrFillBytes = 0, ddrSpillBytes = 0;
 };
 
+/// What the vendor's compiler made of the model.
+struct VendorBinary {
+  /// Nodes of the model that it took and that it left to the CPU, Q and DQ included; operators of its own graph.
+  int64_t nodesOnNpu = 0, nodesOnCpu = 0, operators = 0, bytes = 0;
+};
+
 /// A comparison that the compilation made of what it wrote.
 struct Check {
   std::string name, description;
@@ -104,6 +110,7 @@ struct Report {
   /// Worst isolated error first.
   std::vector<LayerError> layers;
   std::vector<MetricValue> metrics;
+  std::optional<VendorBinary> binary;
   std::optional<VendorEstimate> estimate;
   std::vector<Check> checks;
   std::vector<GateResult> gates;

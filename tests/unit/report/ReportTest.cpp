@@ -57,6 +57,7 @@ Report makeReport() {
   report.metrics = {{"sqnr", "htp-emulator", 4, 38, inf}, {"perplexity", "htp-emulator", 4, 12.5, 12},
                     {"top1", "htp-emulator", 4, 0.97, 1}, {"sqnr", "fake-quant", 16, 45, inf}};
   report.estimate = VendorEstimate{"offline estimate for another chip", 812.5, 1000000, 4096, 0};
+  report.binary = VendorBinary{2892, 0, 900, 123456};
   report.checks = {{"twin", "quanta of the output", 0.6, 1, true}};
   report.notes = {"one thing"};
   sortLayers(report.layers);
@@ -68,6 +69,7 @@ TEST(Report, FitsItsSchema) {
   report.gates = evaluateGates({{"sqnr", 30}, {"kl", 1}}, report);
   llvm::json::Value json = toJson(report);
   EXPECT_EQ(violationsOf(json, schemaText()), std::vector<std::string>());
+  report.binary.reset();
   report.estimate.reset();
   EXPECT_EQ(violationsOf(toJson(report), schemaText()), std::vector<std::string>());
   // The validator does see what is wrong.
@@ -89,7 +91,7 @@ TEST(Report, IsReadable) {
   for (const char *fragment :
        {"# model.onnx: w8a16 for snapdragon-8gen2", "`batch_size` = 2", "| `out\\|put` | onnxruntime | 16 | 41.50 |",
         "| `same` | htp-emulator | 4 | exact |", "| bits per weight | 32.000 | 8.800 |", "| compute nodes | 9 | 10 | 90.0 % |",
-        "In float: erf (1)", "4-bit weights", "not a measurement", "| sqnr | htp-emulator | 4 | 40 | 38 | FAILED: below the limit |",
+        "In float: erf (1)", "4-bit weights", "| 2892 | 0 | 900 | 123456 |", "not a measurement", "| sqnr | htp-emulator | 4 | 40 | 38 | FAILED: below the limit |",
         "Task metrics (held-out calibration)"})
     EXPECT_NE(text.find(fragment), std::string::npos) << fragment << "\n" << text;
   EXPECT_EQ(text.find("NOT CALIBRATED"), std::string::npos);
