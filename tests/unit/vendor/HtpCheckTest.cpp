@@ -25,7 +25,7 @@ protected:
   }
   /// A block with one sample and ONNX Runtime's outputs as reference.
   BlockToCheck makeBlock(const std::string &model) {
-    BlockToCheck block{"conv_block", model, {{{"x", test::makeConvInput()}}}, {}};
+    BlockToCheck block{"conv_block", model, {{{"x", test::makeConvInput()}}}, {}, {}};
     auto session = vendor::CpuSession::fromMemory(settings.libraries, model, /*optimize=*/false);
     EXPECT_TRUE(bool(session)) << llvm::toString(session.takeError());
     auto outputs = (*session)->run({test::makeConvInput()});
