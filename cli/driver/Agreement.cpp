@@ -11,7 +11,6 @@
 #include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
-#include "lib/Runtime/Float/Interpreter.h"
 
 #include "llvm/Support/FileSystem.h"
 #include <cmath>
@@ -101,48 +100,25 @@ static llvm::Expected<std::vector<OutputAgreement>> makeAgreements(func::FuncOp 
   return agreements;
 }
 
-llvm::Error Compilation::checkAgreement() {
-  constexpr int64_t comparedSamples = 4;
+llvm::Error Compilation::checkAgreement(llvm::ArrayRef<EvaluatedSample> evaluated) {
   if (!hasOnnxRuntime)
     return llvm::Error::success();
-  llvm::Expected<std::unique_ptr<runtime::Program>> program = runtime::Program::create(mainFunction(*module));
-  if (!program)
-    return program.takeError();
-  int64_t count = std::min(comparedSamples, evaluationData->size());
-  llvm::Expected<std::unique_ptr<runtime::Program>> floatProgram = runtime::Program::create(mainFunction(*reference));
-  if (!floatProgram)
-    return floatProgram.takeError();
-  std::vector<std::vector<Tensor>> samples, ours, reals;
-  for (int64_t i = 0; i < count; ++i) {
-    llvm::Expected<std::vector<Tensor>> sample = evaluationData->sample(i);
-    if (!sample)
-      return sample.takeError();
-    llvm::Expected<std::vector<Tensor>> outputs = (*program)->run(*sample);
-    if (!outputs)
-      return outputs.takeError();
-    llvm::Expected<std::vector<Tensor>> real = (*floatProgram)->run(*sample);
-    if (!real)
-      return real.takeError();
-    reals.push_back(std::move(*real));
-    samples.push_back(std::move(*sample));
-    ours.push_back(std::move(*outputs));
-  }
   for (llvm::StringRef suffix : {"_qdq.onnx", "_matmulnbits.onnx"}) {
     std::string file = stem + suffix.str();
     if (!llvm::sys::fs::exists(output->path(file)))
       continue;
-    progress.begin("compare files", count, "sample");
+    progress.begin("compare files", static_cast<int64_t>(evaluated.size()), "sample");
     auto session = vendor::CpuSession::fromFile(libraries, output->path(file), /*optimize=*/false);
     if (!session)
       return session.takeError();
     llvm::Expected<std::vector<OutputAgreement>> agreements = makeAgreements(mainFunction(*module), outputNames());
     if (!agreements)
       return agreements.takeError();
-    for (auto [sample, real, wanted] : llvm::zip_equal(samples, reals, ours)) {
-      llvm::Expected<std::vector<Tensor>> found = (*session)->run(sample);
+    for (const EvaluatedSample &sample : evaluated) {
+      llvm::Expected<std::vector<Tensor>> found = (*session)->run(sample.inputs);
       if (!found)
         return found.takeError();
-      for (auto [agreement, a, b, c] : llvm::zip_equal(*agreements, real, wanted, *found))
+      for (auto [agreement, a, b, c] : llvm::zip_equal(*agreements, sample.real, sample.fakeQuant, *found))
         agreement.add(a, b, c);
       progress.advance();
     }

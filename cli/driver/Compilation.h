@@ -66,8 +66,12 @@ private:
   llvm::Error evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samples,
                              llvm::ArrayRef<std::vector<Tensor>> references);
   llvm::Error measureLayers();
+  /// A sample with what the float model and the quantized program computed of it.
+  struct EvaluatedSample {
+    std::vector<Tensor> inputs, real, fakeQuant;
+  };
   /// Compares the written files in ONNX Runtime with the quantized program.
-  llvm::Error checkAgreement();
+  llvm::Error checkAgreement(llvm::ArrayRef<EvaluatedSample> evaluated);
   llvm::Error runScorer(llvm::ArrayRef<llvm::StringRef> arithmetics, int64_t samples);
   llvm::Error checkNumbers(llvm::ArrayRef<Tensor> outputs, int64_t sample);
   llvm::Error keepForScorer(llvm::StringRef arithmetic, int64_t index, llvm::ArrayRef<Tensor> outputs);
