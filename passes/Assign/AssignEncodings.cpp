@@ -124,9 +124,8 @@ private:
   /// The quantizer behind the first result of an operator that has one.
   static nn::QuantizerOp resultQuantizer(Operation *op) {
     for (OpResult result : op->getResults())
-      for (Operation *user : result.getUsers())
-        if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
-          return nn::lookupQuantizer(fakeQuant, fakeQuant.getQuantizerAttr());
+      if (nn::FakeQuantOp rounding = nn::roundingOf(result))
+        return nn::quantizerOf(rounding.getResult());
     return {};
   }
 

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Assign/JoinBiases.h"
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Dialect/NN/Quantizers.h"
 #include "passes/Calibrate/QuantizationRules.h"
 #include "passes/Rewriting.h"
 
@@ -93,10 +94,9 @@ private:
   }
 
   bool isAllowed(nn::MatMulOp product, Value roundedProduct, nn::AddOp sum) {
-    QuantizerUse *between = quantizers.uses.find(roundedProduct), *after = nullptr;
-    for (Operation *user : sum->getUsers())
-      if (auto rounded = dyn_cast<nn::FakeQuantOp>(user))
-        after = quantizers.uses.find(rounded.getResult());
+    nn::FakeQuantOp roundedSum = nn::roundingOf(sum.getResult());
+    QuantizerUse *between = quantizers.uses.find(roundedProduct),
+                 *after = roundedSum ? quantizers.uses.find(roundedSum.getResult()) : nullptr;
     const QuantizerSettings *ofWeight = settingsOf(quantizers.uses.find(product.getRhs())),
                             *ofProduct = settingsOf(between), *ofSum = settingsOf(after);
     if (!ofWeight || !ofProduct || !ofSum || between->fakeQuants.size() != 1)

@@ -22,10 +22,8 @@ FailureOr<EncodingClass> classOf(nn::QuantizerOp quantizer) {
 }
 
 nn::QuantizerOp resultQuantizer(Value value) {
-  for (Operation *user : value.getUsers())
-    if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
-      return nn::quantizerOf(fakeQuant.getResult());
-  return {};
+  nn::FakeQuantOp rounding = nn::roundingOf(value);
+  return rounding ? nn::quantizerOf(rounding.getResult()) : nn::QuantizerOp();
 }
 
 std::string describe(const EncodingClass &encoding) {

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Dialect/NN/Quantizers.h"
 #include "passes/Calibrate/QuantizationRules.h"
 #include "passes/Calibrate/QuantizerUses.h"
 #include "passes/Passes.h"
@@ -57,10 +58,8 @@ private:
   }
 
   QuantizerUse *findResult(Value result) {
-    for (Operation *user : result.getUsers())
-      if (auto fakeQuant = dyn_cast<nn::FakeQuantOp>(user))
-        return uses.find(fakeQuant.getResult());
-    return nullptr;
+    nn::FakeQuantOp rounding = nn::roundingOf(result);
+    return rounding ? uses.find(rounding.getResult()) : nullptr;
   }
 
   /// True where every reader of the quantizer's values is `reader` or moves them on to where that holds.

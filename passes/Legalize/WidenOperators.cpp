@@ -18,7 +18,7 @@ namespace nibble {
 
 LogicalResult widenResult(ModuleOp module, Operation *op, const quant::Encoding &wide) {
   Value result = op->getResult(0);
-  auto narrow = cast<nn::FakeQuantOp>(*llvm::find_if(result.getUsers(), llvm::IsaPred<nn::FakeQuantOp>));
+  nn::FakeQuantOp narrow = nn::roundingOf(result);
   std::string tensor = nn::tensorName(result), name = tensor + "/" + nibble::name(wide.storage).str();
   llvm::Expected<nn::QuantizerOp> quantizer = nn::createQuantizer(module, name, wide);
   if (!quantizer)

@@ -186,4 +186,11 @@ QuantizerOp quantizerOf(Value value) {
   return {};
 }
 
+FakeQuantOp roundingOf(Value value) {
+  for (Operation *user : value.getUsers())
+    if (auto rounding = dyn_cast<FakeQuantOp>(user))
+      return rounding;
+  return {};
+}
+
 } // namespace nibble::nn

@@ -29,6 +29,9 @@ QuantizerOp lookupQuantizer(mlir::Operation *from, mlir::FlatSymbolRefAttr symbo
 /// is none.
 QuantizerOp quantizerOf(mlir::Value value);
 
+/// The fake_quant that rounds `value`, which reads it directly; null where none does.
+FakeQuantOp roundingOf(mlir::Value value);
+
 } // namespace nibble::nn
 
 #endif
