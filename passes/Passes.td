@@ -346,4 +346,33 @@ def QuantizeWeightsPass : RecipePass<"nibble-quantize-weights"> {
                     Statistic<"numRaised", "raised", "Weight scales raised for the sake of a bias or multiplier">];
 }
 
+//===----------------------------------------------------------------------===//
+// Lower
+//===----------------------------------------------------------------------===//
+
+def LowerToTosaPass : Pass<"nibble-lower-to-tosa", "::mlir::ModuleOp"> {
+  let summary = "makes the integer program of a quantized model";
+  let description = [{
+    Every operator between quantizers becomes TOSA operators on integers: products with 32-bit or 48-bit sums and
+    one RESCALE, tables, and chains of 32-bit arithmetic for norms and softmax. Blocks keep their names. Convolutions
+    leave channels last; a transpose changes the order of dimensions and moves data only where an operator needs
+    another order. Inputs and outputs keep ONNX's order; `nn.encoding` names the quantizer of their integers.
+
+    ```mlir
+    %y = nn.matmul %xq, %w
+    %yq = nn.fake_quant %y, @y
+    ==>
+    %s = tosa.conv2d %x, %w, %zero ... -> tensor<1x8x1x16xi32>
+    %y = tosa.rescale %s, %multiplier, %shift ... -> tensor<1x8x1x16xi8>
+    ```
+
+    Diagnoses operators without an integer form, float edges, weights of types that TOSA does not multiply with.
+    Wider forms that were taken because 32 bits would not hold a sum are remarks.
+
+    numerics: bounded; docs/spec/numerics.md states the error of every form in quanta of its result
+  }];
+  let statistics = [Statistic<"numOperators", "operators", "TOSA operators made">];
+  let dependentDialects = ["::nibble::nn::NNDialect", "::mlir::func::FuncDialect", "::mlir::tosa::TosaDialect"];
+}
+
 #endif

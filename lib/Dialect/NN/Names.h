@@ -32,6 +32,9 @@ std::string tensorName(mlir::Value value);
 
 /// Name of the argument and result attribute with the ONNX name of a graph input or output.
 inline constexpr llvm::StringLiteral nameAttribute = "nn.name";
+/// Name of the argument and result attribute of an integer program with the symbol of the quantizer whose integers
+/// a graph input or output holds; absent where they are numbers.
+inline constexpr llvm::StringLiteral encodingAttribute = "nn.encoding";
 /// Name of the argument attribute with the symbols of a graph input's dimensions: an array of strings,
 /// one per dimension, empty where the dimension is a number. Absent where all are numbers.
 inline constexpr llvm::StringLiteral symbolsAttribute = "nn.symbols";

@@ -1,0 +1,263 @@
+//===- LowerElementwise.cpp - arithmetic of two values -----------------------===//
+//
+// Operands are integers of different steps. Sums, differences and choices bring them to one fine i32 grid and
+// round once, at the end. Products need no common step: the steps are multiplied.
+//
+//===----------------------------------------------------------------------===//
+#include "lib/Dialect/NN/Blocks.h"
+#include "lib/Dialect/NN/Constants.h"
+#include "passes/Lower/Functions.h"
+#include "passes/Lower/Operands.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace nibble {
+namespace {
+
+bool isNumber(const Grid &grid) { return grid.high <= grid.low; }
+
+template <typename Combine>
+FailureOr<Stored> combine(Lowering &lowering, const LoweringRequest &request, Combine function) {
+  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
+  if (failed(aligned))
+    return failure();
+  bool ofNumbers = isNumber(request.grid);
+  SmallVector<Grid> grids;
+  for (const Stored &operand : aligned->operands)
+    grids.push_back(operand.grid);
+  double step = ofNumbers ? 1 : commonStep(grids);
+  SmallVector<Value> values;
+  for (const Stored &operand : aligned->operands)
+    values.push_back(ofNumbers ? operand.value : inSteps(lowering, operand, step));
+  Value result = values.front();
+  for (Value value : llvm::drop_begin(values))
+    result = function(result, value);
+  return Stored{ofNumbers ? result : lowering.toGrid(result, step, request.grid), request.grid, aligned->order};
+}
+
+FailureOr<Stored> lowerAdd(Lowering &lowering, const LoweringRequest &request) {
+  return combine(lowering, request, [&](Value a, Value b) { return lowering.b.add(a, b); });
+}
+FailureOr<Stored> lowerSub(Lowering &lowering, const LoweringRequest &request) {
+  return combine(lowering, request, [&](Value a, Value b) { return lowering.b.sub(a, b); });
+}
+FailureOr<Stored> lowerMax(Lowering &lowering, const LoweringRequest &request) {
+  return combine(lowering, request, [&](Value a, Value b) { return lowering.b.maximum(a, b); });
+}
+FailureOr<Stored> lowerMin(Lowering &lowering, const LoweringRequest &request) {
+  return combine(lowering, request, [&](Value a, Value b) { return lowering.b.minimum(a, b); });
+}
+
+/// The real that all elements of a constant operand equal.
+std::optional<double> findSplat(Lowering &lowering, Value value) {
+  StoredConstant constant = lowering.findConstant(value);
+  if (!constant || constant.integers.elementCount() == 0)
+    return std::nullopt;
+  Tensor reals = constant.reals();
+  double first = reals.valueAsDouble(0);
+  for (int64_t i = 1; i < reals.elementCount(); ++i)
+    if (reals.valueAsDouble(i) != first)
+      return std::nullopt;
+  return first;
+}
+
+/// The operator whose result, rounded, `value` is.
+Operation *findRounded(Value value) {
+  auto rounded = nn::resolveThroughBlocks(value).getDefiningOp<nn::FakeQuantOp>();
+  return rounded ? nn::resolveThroughBlocks(rounded.getInput()).getDefiningOp() : nullptr;
+}
+
+/// x * f(x), as SiLU is written: one table, with f not rounded in between. Empty where `op` is none.
+std::optional<FailureOr<Stored>> lowerSelfGated(Lowering &lowering, const LoweringRequest &request) {
+  for (unsigned gate : {0u, 1u}) {
+    Operation *function = findRounded(request.op->getOperand(gate));
+    if (!function || !isa<nn::SigmoidOp, nn::TanhOp, nn::HardSigmoidOp, nn::ErfOp>(function) ||
+        nn::resolveThroughBlocks(function->getOperand(0)) != nn::resolveThroughBlocks(request.op->getOperand(1 - gate)))
+      continue;
+    FailureOr<Stored> input = lowering.find(request.op->getOperand(1 - gate));
+    if (failed(input))
+      return FailureOr<Stored>();
+    return lookUp(
+        lowering, *input,
+        [&](llvm::ArrayRef<double> points, SmallVectorImpl<double> &values) {
+          if (failed(evaluateElementwise(function, 0, points, {}, values)))
+            return failure();
+          for (auto [value, point] : llvm::zip_equal(values, points))
+            value *= point;
+          return success();
+        },
+        request.grid);
+  }
+  return std::nullopt;
+}
+
+/// x * factor on the wanted grid.
+Stored scaleBy(Lowering &lowering, const Stored &input, double factor, const Grid &grid) {
+  Value value = lowering.reals32(input);
+  if (factor < 0)
+    value = lowering.b.sub(lowering.b.scalar(0, input.rank()), value);
+  return Stored{lowering.toGrid(value, std::abs(factor) * input.grid.scale, grid), grid, input.order};
+}
+
+FailureOr<Stored> lowerMul(Lowering &lowering, const LoweringRequest &request) {
+  TosaBuilder &b = lowering.b;
+  if (isNumber(request.grid))
+    return combine(lowering, request, [&](Value x, Value y) { return b.mul(x, y); });
+  if (std::optional<FailureOr<Stored>> gated = lowerSelfGated(lowering, request))
+    return *gated;
+  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
+  if (failed(aligned))
+    return failure();
+  const Stored &x = aligned->operands[0], &y = aligned->operands[1];
+  for (unsigned i : {0u, 1u}) {
+    std::optional<double> factor = findSplat(lowering, request.op->getOperand(i));
+    bool keepsShape = elementCount(b.dims(aligned->operands[i].value)) == 1;
+    if (factor && keepsShape)
+      return scaleBy(lowering, aligned->operands[1 - i], *factor, request.grid);
+  }
+  Value left = lowering.reals32(x), right = lowering.reals32(y);
+  double largest = static_cast<double>(b.magnitude(left)) * static_cast<double>(b.magnitude(right));
+  int64_t shift = std::max(0, static_cast<int>(std::ceil(std::log2(std::max(1.0, largest) / 1073741824.0))));
+  Value product = b.mul(left, right, shift);
+  double step = x.grid.scale * y.grid.scale * std::ldexp(1.0, static_cast<int>(shift));
+  return Stored{lowering.toGrid(product, step, request.grid), request.grid, aligned->order};
+}
+
+FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
+  TosaBuilder &b = lowering.b;
+  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
+  if (failed(aligned))
+    return failure();
+  const Stored &x = aligned->operands[0], &y = aligned->operands[1];
+  if (isNumber(request.grid)) {
+    Value quotient = b.create<tosa::IntDivOp>(x.value.getType(), x.value, y.value).getResult();
+    return Stored{quotient, request.grid, aligned->order};
+  }
+  if (std::optional<double> divisor = findSplat(lowering, request.op->getOperand(1)); divisor && *divisor != 0)
+    return scaleBy(lowering, x, 1 / *divisor, request.grid);
+  // |y| by its reciprocal, and the sign by a product. A divisor of 0 counts as one step.
+  Value numerator = lowering.reals32(x), divisor = lowering.reals32(y);
+  int64_t rank = b.rank(divisor);
+  Value sign = b.clamp(divisor, -1, 1);
+  Reciprocal inverse = reciprocal(b, b.maximum(b.abs(divisor), b.scalar(1, rank)));
+  // x / y = x * mantissa * 2^(shift - 60) in steps of the quotient of both scales. As many fractional bits are kept
+  // as leave room for the largest value of the result's grid; what reaches beyond saturates there anyway.
+  double unit = x.grid.scale / y.grid.scale;
+  double reach = std::max(std::abs(request.grid.lowest()), std::abs(request.grid.highest())) / unit;
+  int64_t fraction = std::clamp<int64_t>(28 - static_cast<int64_t>(std::ceil(std::log2(std::max(reach, 1e-9)))), 0, 40);
+  Value scaled = b.mul(numerator, inverse.mantissa, 18);
+  Value down = b.sub(b.scalar(60 - 18 - fraction, rank), inverse.shift);
+  Value left = b.clamp(b.sub(b.scalar(0, rank), down), 0, 31);
+  Value quotient = b.shiftRight(scaled, b.clamp(down, 0, 31));
+  // Shifting left must not leave 32 bits: what would is beyond the grid.
+  Value limit = b.shiftRight(b.scalar((int64_t(1) << 30) - 1, rank), left, /*round=*/false);
+  quotient = b.minimum(quotient, limit);
+  quotient = b.maximum(quotient, b.sub(b.scalar(0, rank), limit));
+  quotient = b.mul(b.shiftLeft(quotient, left), sign);
+  return Stored{lowering.toGrid(quotient, unit * std::ldexp(1.0, -static_cast<int>(fraction)), request.grid), request.grid,
+                aligned->order};
+}
+
+FailureOr<Stored> lowerPow(Lowering &lowering, const LoweringRequest &request) {
+  std::optional<double> exponent = findSplat(lowering, request.op->getOperand(1));
+  if (!exponent)
+    return lowering.refuse(request.op, "only powers with one constant exponent have an integer form");
+  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
+  if (failed(input))
+    return failure();
+  return lookUp(
+      lowering, *input,
+      [&](llvm::ArrayRef<double> points, SmallVectorImpl<double> &values) {
+        values.clear();
+        for (double point : points)
+          values.push_back(std::pow(point, *exponent));
+        return success();
+      },
+      request.grid);
+}
+
+FailureOr<Stored> lowerClip(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::ClipOp>(request.op);
+  FailureOr<Stored> input = lowering.find(op.getInput());
+  if (failed(input))
+    return failure();
+  bool ofNumbers = isNumber(request.grid);
+  int64_t low = ofNumbers ? INT32_MIN : request.grid.low, high = ofNumbers ? INT32_MAX : request.grid.high;
+  for (auto [bound, limit] : {std::pair(op.getMin(), &low), std::pair(op.getMax(), &high)}) {
+    if (!bound)
+      continue;
+    std::optional<double> value = findSplat(lowering, bound);
+    if (!value)
+      return lowering.refuse(op, "its bounds are not constant");
+    double integer = std::nearbyint(*value / request.grid.scale) + static_cast<double>(request.grid.zeroPoint);
+    *limit = static_cast<int64_t>(std::clamp(integer, static_cast<double>(low), static_cast<double>(high)));
+  }
+  FailureOr<Stored> result = ofNumbers ? *input : lowering.convert(*input, request.grid);
+  if (succeeded(result))
+    result->value = lowering.b.clamp(result->value, low, high);
+  return result;
+}
+
+/// Negative values times the slope.
+FailureOr<Stored> lowerPRelu(Lowering &lowering, const LoweringRequest &request) {
+  TosaBuilder &b = lowering.b;
+  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
+  if (failed(aligned))
+    return failure();
+  const Stored &x = aligned->operands[0], &slope = aligned->operands[1];
+  Value value = lowering.reals32(x);
+  Value negative = b.minimum(value, b.scalar(0, b.rank(value))), positive = b.maximum(value, b.scalar(0, b.rank(value)));
+  double step = commonStep({x.grid});
+  double productStep = x.grid.scale * slope.grid.scale;
+  // On the common step both parts add up; the product first leaves 30 bits at most.
+  Value product = b.mul(negative, lowering.reals32(slope), 3);
+  step = std::max(step, productStep);
+  Value sum = b.add(b.rescale(positive, x.grid.scale / step, {32, 0}), b.rescale(product, productStep * 8 / step, {32, 0}));
+  return Stored{lowering.toGrid(sum, step, request.grid), request.grid, aligned->order};
+}
+
+/// Numbers to reals and back; 8 and 16 bits only as the result's quantizer says.
+FailureOr<Stored> lowerCast(Lowering &lowering, const LoweringRequest &request) {
+  TosaBuilder &b = lowering.b;
+  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
+  if (failed(input))
+    return failure();
+  if (isNumber(input->grid)) {
+    Value value = b.bits(input->value) == 1 ? b.cast(input->value, 32) : input->value;
+    if (!isNumber(request.grid))
+      return Stored{lowering.toGrid(value, 1, request.grid), request.grid, input->order};
+    if (request.grid.bits == 1 && b.bits(value) == 32)
+      value = b.logicalNot(b.compare<tosa::EqualOp>(value, b.scalar(0, b.rank(value))));
+    return Stored{value, request.grid, input->order};
+  }
+  if (!isNumber(request.grid))
+    return lowering.convert(*input, request.grid);
+  Value value = lowering.reals32(*input);
+  Value zero = b.scalar(0, b.rank(value));
+  if (request.grid.bits == 1)
+    return Stored{b.logicalNot(b.compare<tosa::EqualOp>(value, zero)), request.grid, input->order};
+  // Towards zero, as C does: the magnitude is rounded down.
+  Value sign = b.clamp(value, -1, 1);
+  Value fine = b.rescale(b.abs(value), input->grid.scale * 256, {32, 0});
+  Value whole = b.shiftRight(fine, 8, /*round=*/false);
+  return Stored{b.mul(whole, sign), request.grid, input->order};
+}
+
+} // namespace
+
+void registerElementwiseLowerings(LowerRegistry &registry) {
+  registry["add"] = lowerAdd;
+  registry["sub"] = lowerSub;
+  registry["mul"] = lowerMul;
+  registry["div"] = lowerDiv;
+  registry["pow"] = lowerPow;
+  registry["max"] = lowerMax;
+  registry["min"] = lowerMin;
+  registry["clip"] = lowerClip;
+  registry["prelu"] = lowerPRelu;
+  registry["cast"] = lowerCast;
+}
+
+} // namespace nibble

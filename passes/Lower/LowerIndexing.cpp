@@ -1,0 +1,176 @@
+//===- LowerIndexing.cpp - rows chosen by index ------------------------------===//
+//
+// TOSA gathers rows of [batch, rows, columns] by indices [batch, count]. The gathered axis is brought to the front
+// and everything behind it is one row.
+//
+//===----------------------------------------------------------------------===//
+#include "lib/Dialect/NN/Constants.h"
+#include "lib/Dialect/NN/ShapeInference.h"
+#include "passes/Lower/Operands.h"
+
+using namespace mlir;
+
+namespace nibble {
+namespace {
+
+/// Indices counted from the front: negative ones count from the end.
+Value countIndices(TosaBuilder &b, Value indices, int64_t rows) {
+  if (b.interval(indices).low >= 0)
+    return indices;
+  int64_t rank = b.rank(indices);
+  // -1 where the index is negative.
+  Value isNegative = b.shiftRight(indices, 31, /*round=*/false);
+  return b.sub(indices, b.mul(isNegative, b.scalar(rows, rank)));
+}
+
+/// `input` with dimension `axis` stored first and the others behind it in the model's order.
+Value withFirst(Lowering &lowering, const Stored &input, int64_t axis) {
+  llvm::SmallVector<int64_t, 6> order = {axis};
+  for (int64_t dim = 0; dim < input.rank(); ++dim)
+    if (dim != axis)
+      order.push_back(dim);
+  return lowering.inOrder(input, order);
+}
+
+FailureOr<Stored> lowerGather(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::GatherOp>(request.op);
+  FailureOr<Stored> data = lowering.find(op.getData());
+  if (failed(data))
+    return failure();
+  TosaBuilder &b = lowering.b;
+  int64_t rank = data->rank(), axis = countFromFront(op.getAxis(), rank);
+  int64_t rows = lowering.modelShape(*data)[static_cast<size_t>(axis)];
+  llvm::ArrayRef<int64_t> indexShape = nn::shapeOf(op.getIndices());
+  llvm::ArrayRef<int64_t> result = nn::shapeOf(op.getResult());
+  std::optional<SmallVector<int64_t>> constant = nn::readConstantIntegers(op.getIndices());
+  if (constant && constant->size() == 1) {
+    // One row is a slice, which is free on most targets.
+    int64_t row = constant->front() < 0 ? constant->front() + rows : constant->front();
+    data->value = b.sliceAxis(data->value, data->position(axis), row, 1);
+    return lowering.reshape(*data, result);
+  }
+  FailureOr<Stored> indices = lowering.find(op.getIndices());
+  if (failed(indices))
+    return failure();
+  Value table = withFirst(lowering, *data, axis);
+  int64_t columns = elementCount(b.dims(table)) / rows, count = elementCount(indexShape);
+  table = b.reshape(table, {1, rows, columns});
+  Value chosen = countIndices(b, b.reshape(lowering.inModelOrder(*indices), {1, count}), rows);
+  Value gathered = b.gather(table, chosen);
+  // [indices..., dimensions before the axis..., dimensions behind it...].
+  Shape stored(indexShape);
+  llvm::SmallVector<int64_t, 6> order;
+  for (size_t i = 0; i < indexShape.size(); ++i)
+    order.push_back(axis + static_cast<int64_t>(i));
+  Shape model = lowering.modelShape(*data);
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    if (dim == axis)
+      continue;
+    stored.push_back(model[static_cast<size_t>(dim)]);
+    order.push_back(dim < axis ? dim : dim - 1 + static_cast<int64_t>(indexShape.size()));
+  }
+  return Stored{b.reshape(gathered, stored), data->grid, order};
+}
+
+/// One index per element: every element is a row of its own.
+FailureOr<Stored> lowerGatherElements(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::GatherElementsOp>(request.op);
+  FailureOr<Stored> data = lowering.find(op.getData()), indices = lowering.find(op.getIndices());
+  if (failed(data) || failed(indices))
+    return failure();
+  TosaBuilder &b = lowering.b;
+  int64_t axis = countFromFront(op.getAxis(), data->rank());
+  Shape dataShape = lowering.modelShape(*data), indexShape = lowering.modelShape(*indices);
+  for (auto [dim, size] : llvm::enumerate(indexShape))
+    if (static_cast<int64_t>(dim) != axis && size != dataShape[dim])
+      return lowering.refuse(op, "indices for a part of the data only have no integer form");
+  // [axis, others] becomes a batch of `others` with one column.
+  int64_t rows = dataShape[static_cast<size_t>(axis)], count = indexShape[static_cast<size_t>(axis)];
+  int64_t others = elementCount(dataShape) / rows;
+  Value table = b.transpose(b.reshape(withFirst(lowering, *data, axis), {rows, others}), {1, 0});
+  Value chosen = b.transpose(b.reshape(withFirst(lowering, *indices, axis), {count, others}), {1, 0});
+  Value gathered = b.gather(b.reshape(table, {others, rows, 1}), countIndices(b, chosen, rows));
+  Shape stored;
+  llvm::SmallVector<int64_t, 6> order;
+  for (int64_t dim = 0; dim < data->rank(); ++dim)
+    if (dim != axis) {
+      order.push_back(dim);
+      stored.push_back(dataShape[static_cast<size_t>(dim)]);
+    }
+  order.push_back(axis);
+  stored.push_back(count);
+  return Stored{b.reshape(gathered, stored), data->grid, order};
+}
+
+/// Rows written at constant or computed positions: the update of a cache. Indices [count, 1] choose along the first
+/// dimension.
+FailureOr<Stored> lowerScatterND(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::ScatterNDOp>(request.op);
+  if (op.getReduction() != "none")
+    return lowering.refuse(op, "reductions of scattered values have no integer form");
+  llvm::ArrayRef<int64_t> indexShape = nn::shapeOf(op.getIndices());
+  if (indexShape.back() != 1)
+    return lowering.refuse(op, "scattered values have an integer form for indices of the first dimension only, found " +
+                                   Twine(indexShape.back()) + " dimensions");
+  bool isNumber = request.grid.high <= request.grid.low;
+  FailureOr<Stored> data = lowering.find(op.getData()), updates = lowering.find(op.getUpdates()),
+                    indices = lowering.find(op.getIndices());
+  if (failed(data) || failed(updates) || failed(indices))
+    return failure();
+  if (!isNumber) {
+    data = lowering.convert(*data, request.grid);
+    updates = lowering.convert(*updates, request.grid);
+    if (failed(data) || failed(updates))
+      return failure();
+  }
+  TosaBuilder &b = lowering.b;
+  Shape shape = lowering.modelShape(*data);
+  int64_t rows = shape.front(), columns = elementCount(shape) / rows, count = elementCount(indexShape);
+  Value table = b.reshape(lowering.inModelOrder(*data), {1, rows, columns});
+  Value source = b.reshape(lowering.inModelOrder(*updates), {1, count, columns});
+  Value chosen = countIndices(b, b.reshape(lowering.inModelOrder(*indices), {1, count}), rows);
+  Value written = b.create<tosa::ScatterOp>(table.getType(), table, chosen, source).getResult();
+  return Stored{b.reshape(written, shape), data->grid, identityOrder(data->rank())};
+}
+
+/// Constant positions of rows: gathered after the index tuples are counted through.
+FailureOr<Stored> lowerGatherND(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::GatherNDOp>(request.op);
+  std::optional<SmallVector<int64_t>> constant = nn::readConstantIntegers(op.getIndices());
+  if (!constant || op.getBatchDims() != 0)
+    return lowering.refuse(op, "GatherND has an integer form for constant indices without batches only");
+  FailureOr<Stored> data = lowering.find(op.getData());
+  if (failed(data))
+    return failure();
+  TosaBuilder &b = lowering.b;
+  Shape shape = lowering.modelShape(*data);
+  auto depth = static_cast<size_t>(nn::shapeOf(op.getIndices()).back());
+  int64_t rows = elementCount(llvm::ArrayRef<int64_t>(shape).take_front(depth));
+  int64_t columns = elementCount(shape) / rows;
+  SmallVector<int64_t> flat;
+  for (size_t i = 0; i < constant->size(); i += depth) {
+    int64_t row = 0;
+    for (size_t dim = 0; dim < depth; ++dim) {
+      int64_t index = (*constant)[i + dim];
+      row = row * shape[dim] + (index < 0 ? index + shape[dim] : index);
+    }
+    flat.push_back(row);
+  }
+  FailureOr<Value> indices = b.data(flat, {1, static_cast<int64_t>(flat.size())}, 32);
+  if (failed(indices))
+    return failure();
+  Value gathered = b.gather(b.reshape(lowering.inModelOrder(*data), {1, rows, columns}), *indices);
+  llvm::ArrayRef<int64_t> result = nn::shapeOf(op.getResult());
+  return Stored{b.reshape(gathered, result), data->grid, identityOrder(static_cast<int64_t>(result.size()))};
+}
+
+} // namespace
+
+void registerIndexingLowerings(LowerRegistry &registry) {
+  registry["gather"] = lowerGather;
+  registry["gather_elements"] = lowerGatherElements;
+  registry["gather_nd"] = lowerGatherND;
+  registry["scatter_nd"] = lowerScatterND;
+}
+
+} // namespace nibble

@@ -1,0 +1,58 @@
+#include "passes/Lower/Operands.h"
+
+#include "lib/Dialect/NN/ShapeInference.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace nibble {
+
+Stored withRank(Lowering &lowering, const Stored &stored, int64_t rank) {
+  if (stored.rank() == rank)
+    return stored;
+  Shape shape(static_cast<size_t>(rank - stored.rank()), 1);
+  llvm::append_range(shape, lowering.modelShape(stored));
+  return lowering.reshape(stored, shape);
+}
+
+FailureOr<Aligned> alignOperands(Lowering &lowering, ValueRange operands) {
+  Aligned aligned;
+  int64_t rank = 0, largest = -1;
+  for (Value operand : operands)
+    rank = std::max(rank, static_cast<int64_t>(nn::shapeOf(operand).size()));
+  for (Value operand : operands) {
+    FailureOr<Stored> stored = lowering.find(operand);
+    if (failed(stored))
+      return failure();
+    aligned.operands.push_back(withRank(lowering, *stored, rank));
+    int64_t size = lowering.findConstant(operand) ? 0 : elementCount(nn::shapeOf(operand));
+    if (size > largest) {
+      largest = size;
+      aligned.order = aligned.operands.back().order;
+    }
+  }
+  for (Stored &stored : aligned.operands) {
+    stored.value = lowering.inOrder(stored, aligned.order);
+    stored.order = aligned.order;
+  }
+  return aligned;
+}
+
+double commonStep(llvm::ArrayRef<Grid> grids) {
+  double reach = 0;
+  for (const Grid &grid : grids)
+    reach = std::max({reach, std::abs(grid.lowest()), std::abs(grid.highest())});
+  return reach / static_cast<double>(1 << 28);
+}
+
+Value inSteps(Lowering &lowering, const Stored &stored, double step) {
+  TosaBuilder &b = lowering.b;
+  if (stored.grid.bits == 8)
+    return b.rescale(stored.value, stored.grid.scale / step, {32, 0}, stored.grid.zeroPoint);
+  if (stored.grid.zeroPoint == 0)
+    return b.rescale(stored.value, stored.grid.scale / step, {32, 0});
+  return b.rescale(lowering.reals32(stored), stored.grid.scale / step, {32, 0});
+}
+
+} // namespace nibble

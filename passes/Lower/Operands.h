@@ -1,0 +1,30 @@
+//===- Operands.h - operands brought to one rank and order -------------------===//
+#ifndef NIBBLE_PASSES_LOWER_OPERANDS_H
+#define NIBBLE_PASSES_LOWER_OPERANDS_H
+
+#include "passes/Lower/Lowering.h"
+
+namespace nibble {
+
+/// Operands of an elementwise operator with one rank and one order, that of the largest computed one.
+struct Aligned {
+  llvm::SmallVector<Stored> operands;
+  llvm::SmallVector<int64_t, 6> order;
+};
+llvm::FailureOr<Aligned> alignOperands(Lowering &lowering, mlir::ValueRange operands);
+
+/// `stored` with leading dimensions of 1 up to `rank`.
+Stored withRank(Lowering &lowering, const Stored &stored, int64_t rank);
+
+/// The i32 grid on which values of these grids are added: fine enough that no operand loses a tenth of its
+/// step, with room for a sum of them.
+double commonStep(llvm::ArrayRef<Grid> grids);
+/// The real value as i32 in steps of `step`.
+mlir::Value inSteps(Lowering &lowering, const Stored &stored, double step);
+
+/// `axis`, counted from the front.
+inline int64_t countFromFront(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }
+
+} // namespace nibble
+
+#endif
