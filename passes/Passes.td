@@ -375,4 +375,36 @@ def LowerToTosaPass : Pass<"nibble-lower-to-tosa", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nibble::nn::NNDialect", "::mlir::func::FuncDialect", "::mlir::tosa::TosaDialect"];
 }
 
+def CheckIntervalsPass : Pass<"nibble-check-intervals", "::mlir::ModuleOp"> {
+  let summary = "proves that no integer of a TOSA program leaves what its operation is specified for";
+  let description = [{
+    Bounds every value of the integer program by an interval: arguments by their types, constants by
+    their elements, results by the operations. Sums of products get the exact bound of each output
+    channel over its constant weights. What intervals alone do not show is proven by structure:
+    `x - ((x >> k) << k)` is a remainder; a maximum over an axis, less what it is the maximum of, is not
+    negative; a value that is shifted left by the leading zeros of its magnitude, or of the largest
+    magnitude in its block, less c, stays below 2^(32-c). Maxima may be trees of `tosa.maximum` over
+    slices.
+
+    Diagnoses, with the interval found and the interval wanted: accumulators and results that may leave
+    their type, inputs of `tosa.rescale` outside [-2^(shift-1), 2^(shift-1)-1] (48-bit inputs: results
+    outside i32), shifts out of range, divisors that may be 0, slopes of tables that need more than 16
+    bits, and casts that may lose bits. The program is not changed.
+
+    ```mlir
+    %s = tosa.reduce_sum %x {axis = 1 : i32} : (tensor<4x512xi32>) -> tensor<4x1xi32>
+    ==>
+    error: node '/softmax': tosa.reduce_sum: result may lie in [0, 2147483648], which must be within
+    [-2147483648, 2147483647]
+    ```
+
+    numerics: exact
+  }];
+  let options = [Option<"remarks", "remarks", "bool", /*default=*/"false",
+    "Report the interval of every result as a remark">];
+  let statistics = [Statistic<"numProven", "proven", "Operations whose integers stay in range">,
+                    Statistic<"numUnproven", "unproven", "Operations with an error">];
+  let dependentDialects = ["::nibble::nn::NNDialect", "::mlir::tosa::TosaDialect"];
+}
+
 #endif
