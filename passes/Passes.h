@@ -7,7 +7,6 @@
 #include "lib/Recipe/Recipe.h"
 #include "lib/Target/Target.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Tosa/IR/TosaOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -37,7 +36,11 @@ std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const quant::Statistic
 std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(const quant::Statistics &statistics, const Recipe &recipe,
                                                       const Target &target);
 
-/// Makes `nibble-normalize` known to `nibble-opt`.
+/// From a quantized program to its integer program: TOSA 1.0 integers, merged, checked against the profile
+/// (PRO-INT, INT4, INT16, DOUBLEROUND, level 8K) and with every range proven.
+void buildLowerPipeline(mlir::OpPassManager &manager);
+
+/// Makes `nibble-normalize` and `nibble-lower` known to `nibble-opt`.
 void registerNibblePipelines();
 
 } // namespace nibble

@@ -34,6 +34,7 @@ void buildLegalizePipeline(OpPassManager &manager, const Target &target) {
 
 void registerNibblePipelines() {
   PassPipelineRegistration<>("nibble-normalize", "all passes of the normalize phase", buildNormalizePipeline);
+  PassPipelineRegistration<>("nibble-lower", "all passes of the lower phase", buildLowerPipeline);
 }
 
 } // namespace nibble

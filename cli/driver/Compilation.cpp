@@ -38,9 +38,9 @@ llvm::Error Compilation::run() {
       {"resolve", &Compilation::resolve},         {"open data", &Compilation::openData},
       {"import", &Compilation::import},           {"normalize", &Compilation::normalize},
       {"legalize", &Compilation::legalize},       {"calibrate", &Compilation::calibrate},
-      {"quantize", &Compilation::quantize},       {"emit", &Compilation::emit},
-      {"emit binary", &Compilation::emitBinary},  {"evaluate", &Compilation::evaluate},
-      {"publish", &Compilation::publish},
+      {"quantize", &Compilation::quantize},       {"lower", &Compilation::lower},
+      {"emit", &Compilation::emit},               {"emit binary", &Compilation::emitBinary},
+      {"evaluate", &Compilation::evaluate},       {"publish", &Compilation::publish},
   };
   for (const auto &[name, phase] : phases) {
     auto start = std::chrono::steady_clock::now();

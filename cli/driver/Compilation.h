@@ -49,6 +49,7 @@ private:
   llvm::Error legalize();
   llvm::Error calibrate();
   llvm::Error quantize();
+  llvm::Error lower();
   llvm::Error emit();
   llvm::Error emitBinary();
   llvm::Error evaluate();
@@ -109,6 +110,9 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> module;
   /// The legalized float program, against which layers are compared.
   mlir::OwningOpRef<mlir::ModuleOp> legalized;
+
+  /// The integer program; null where the target has none, or the recipe leaves values in float.
+  mlir::OwningOpRef<mlir::ModuleOp> integerModule;
 
   std::vector<calib::InputSpec> inputs;
   /// Files with the model's external data.

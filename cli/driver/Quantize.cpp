@@ -21,4 +21,20 @@ llvm::Error Compilation::quantize() {
   return error;
 }
 
+/// Targets that compute in floats have no integer program. Where it is what is emitted, a refusal ends the compile;
+/// beside a vendor's binary it only costs the figures in `tosa` arithmetic.
+llvm::Error Compilation::lower() {
+  if (target->hasFloatArithmetic || recipe.isWeightOnly())
+    return llvm::Error::success();
+  integerModule = OwningOpRef<ModuleOp>(module->clone());
+  llvm::Error error = runPasses(diagnostics, &progress, "lower", *integerModule, ErrorKind::Unsupported,
+                                [&](OpPassManager &manager) { buildLowerPipeline(manager); });
+  if (!error || target->backend != "qnn-htp")
+    return error;
+  integerModule = nullptr;
+  std::vector<std::string> messages = takeMessages(std::move(error));
+  noteAndReport("no figures in tosa arithmetic: " + messages.front());
+  return llvm::Error::success();
+}
+
 } // namespace nibble::driver
