@@ -219,14 +219,23 @@ Value TosaBuilder::tile(Value a, Dims repeats) {
 }
 
 Value TosaBuilder::pad(Value a, Dims pads, int64_t value) {
-  if (llvm::all_of(pads, [](int64_t count) { return count == 0; }))
-    return a;
-  Shape shape;
-  for (auto [i, size] : llvm::enumerate(dims(a)))
-    shape.push_back(size + pads[2 * i] + pads[2 * i + 1]);
-  return create<tosa::PadOp>(RankedTensorType::get(shape, getElementTypeOrSelf(a.getType())), a, shapeOf(pads),
-                             constant({value}, {1}, bits(a)))
-      .getResult();
+  // One axis after the other, as the middle one of three: the list of pads counts as a shape of twice the rank, and
+  // shapes have 6 entries at most.
+  for (int64_t axis = 0; axis < rank(a); ++axis) {
+    int64_t before = pads[2 * static_cast<size_t>(axis)], after = pads[2 * static_cast<size_t>(axis) + 1];
+    if (before == 0 && after == 0)
+      continue;
+    Shape shape(dims(a));
+    int64_t size = shape[static_cast<size_t>(axis)];
+    int64_t outer = elementCount(Dims(shape).take_front(static_cast<size_t>(axis)));
+    int64_t inner = elementCount(Dims(shape).drop_front(static_cast<size_t>(axis) + 1));
+    Value middle = reshape(a, {outer, size, inner});
+    RankedTensorType padded = tensor({outer, size + before + after, inner}, bits(a));
+    middle = create<tosa::PadOp>(padded, middle, shapeOf({0, 0, before, after, 0, 0}), constant({value}, {1}, bits(a))).getResult();
+    shape[static_cast<size_t>(axis)] += before + after;
+    a = reshape(middle, shape);
+  }
+  return a;
 }
 
 Value TosaBuilder::gather(Value values, Value indices) {
