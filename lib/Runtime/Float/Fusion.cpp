@@ -246,4 +246,15 @@ FusionPlan::FusionPlan(Block &block, llvm::function_ref<bool(Value)> isObserved)
   }
 }
 
+StepPlan FusionPlan::takeSteps() {
+  StepPlan plan;
+  plan.absorbed = std::move(absorbed);
+  for (auto &[root, node] : nodes) {
+    bool isAttention = node.kind == FusedNode::Kind::Attention;
+    plan.steps.try_emplace(root, FusedStep{std::move(node.spec), std::move(node.operands), {node.result},
+                                           isAttention ? makeFusedAttention : makeKernel});
+  }
+  return plan;
+}
+
 } // namespace nibble::runtime

@@ -9,11 +9,8 @@
 #ifndef NIBBLE_RUNTIME_FLOAT_FUSION_H
 #define NIBBLE_RUNTIME_FLOAT_FUSION_H
 
-#include "lib/Runtime/Float/Kernel.h"
+#include "lib/Runtime/Float/StepProgram.h"
 #include "mlir/IR/Block.h"
-#include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/DenseSet.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
 
 namespace nibble::runtime {
 
@@ -32,13 +29,8 @@ public:
   /// `isObserved` says which values must be computed as they are.
   FusionPlan(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved);
 
-  /// Whether another step computes what `op` is for.
-  bool isAbsorbed(mlir::Operation *op) const { return absorbed.contains(op); }
-  /// The step that takes the place of `op`, or null where `op` is a step of its own.
-  const FusedNode *find(mlir::Operation *op) const {
-    auto found = nodes.find(op);
-    return found == nodes.end() ? nullptr : &found->second;
-  }
+  /// The steps. Call once.
+  StepPlan takeSteps();
 
 private:
   bool canVanish(mlir::Value value, llvm::function_ref<bool(mlir::Value)> isObserved) const;

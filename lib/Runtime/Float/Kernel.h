@@ -82,8 +82,10 @@ void registerNormalizationKernels(KernelRegistry &registry);
 void registerAttentionKernels(KernelRegistry &registry);
 void registerQuantizationKernels(KernelRegistry &registry);
 
+/// How elements of an MLIR type are stored: nn::toElementType, and 64 bits for i48.
+std::optional<ElementType> storageType(mlir::Type type);
 /// Describes `op`; `constants[i]` is the value of actual operand i or empty. Errors: Unsupported where
-/// a type is not static or not storable.
+/// a type is not static or not storable. An operand without a tensor type is described by its value.
 llvm::Expected<NodeSpec> describeNode(mlir::Operation *op, mlir::Operation *symbolScope,
                                       llvm::ArrayRef<Tensor> constants);
 /// The positions in NodeSpec::operands of the actual operands of `op`.

@@ -9,10 +9,8 @@
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Runtime/Float/Fusion.h"
-#include "lib/Runtime/Float/Interpreter.h"
-#include "lib/Runtime/Float/Kernel.h"
+#include "lib/Runtime/Float/StepProgram.h"
 
-#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
@@ -52,13 +50,13 @@ struct Slot {
   std::shared_ptr<const void> owner;
 };
 
-class FloatProgram : public Program {
+class StepProgram : public Program {
 public:
-  explicit FloatProgram(ExecutionObserver *observer) : observer(observer) {}
+  explicit StepProgram(ExecutionObserver *observer) : observer(observer) {}
 
   llvm::Error addInput(Value value) {
     auto type = dyn_cast<RankedTensorType>(value.getType());
-    std::optional<ElementType> elementType = type ? nn::toElementType(type.getElementType()) : std::nullopt;
+    std::optional<ElementType> elementType = type ? storageType(type.getElementType()) : std::nullopt;
     if (!elementType || !type.hasStaticShape()) {
       std::string text;
       llvm::raw_string_ostream(text) << value.getType();
@@ -70,13 +68,15 @@ public:
   }
 
   /// Adds the operations of `block` and returns the ids of its terminator's operands.
-  llvm::Expected<llvm::SmallVector<ValueId>> addBlock(Block &block, Operation *symbolScope) {
-    FusionPlan fusions(block, [&](Value value) { return observer && observer->wants(value); });
+  llvm::Expected<llvm::SmallVector<ValueId>> addBlock(Block &block, Operation *symbolScope,
+                                                      const ProgramRules &rules) {
+    StepPlan plan = rules.planSteps(block, [&](Value value) { return observer && observer->wants(value); });
     for (Operation &op : block.without_terminator()) {
-      if (fusions.isAbsorbed(&op))
+      if (plan.absorbed.contains(&op))
         continue;
-      const FusedNode *fused = fusions.find(&op);
-      if (llvm::Error error = fused ? addFused(*fused) : addOperation(&op, symbolScope))
+      auto fused = plan.steps.find(&op);
+      if (llvm::Error error =
+              fused != plan.steps.end() ? addFused(std::move(fused->second)) : addOperation(&op, symbolScope, rules))
         return std::move(error);
     }
     llvm::SmallVector<ValueId> yielded;
@@ -137,18 +137,18 @@ private:
     ids[value] = id;
   }
 
-  llvm::Error addOperation(Operation *op, Operation *symbolScope) {
-    if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
-      llvm::Expected<Tensor> tensor = nn::readConstant(constant.getResult());
-      if (!tensor)
-        return tensor.takeError();
-      addConstant(constant.getResult(), *tensor);
+  llvm::Error addOperation(Operation *op, Operation *symbolScope, const ProgramRules &rules) {
+    llvm::Expected<Tensor> constant = rules.readConstant(op);
+    if (!constant)
+      return constant.takeError();
+    if (*constant) {
+      addConstant(op->getResult(0), *constant);
       return llvm::Error::success();
     }
     if (auto inner = dyn_cast<nn::BlockOp>(op)) {
       for (auto [argument, input] : llvm::zip_equal(inner.getBody().getArguments(), inner.getInputs()))
         alias(argument, ids.lookup(input));
-      llvm::Expected<llvm::SmallVector<ValueId>> yielded = addBlock(inner.getBody().front(), symbolScope);
+      llvm::Expected<llvm::SmallVector<ValueId>> yielded = addBlock(inner.getBody().front(), symbolScope, rules);
       if (!yielded)
         return yielded.takeError();
       for (auto [result, id] : llvm::zip_equal(inner.getResults(), *yielded))
@@ -165,7 +165,7 @@ private:
     llvm::Expected<NodeSpec> spec = describeNode(op, symbolScope, constants);
     if (!spec)
       return spec.takeError();
-    llvm::Expected<Kernel> kernel = makeKernel(*spec);
+    llvm::Expected<Kernel> kernel = rules.makeKernel(*spec);
     if (!kernel)
       return kernel.takeError();
     Step step;
@@ -184,8 +184,8 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error addFused(const FusedNode &node) {
-    NodeSpec spec = node.spec;
+  llvm::Error addFused(FusedStep node) {
+    NodeSpec &spec = node.spec;
     Step step;
     step.op = spec.op;
     for (auto [operand, value] : llvm::zip_equal(spec.operands, node.operands)) {
@@ -193,13 +193,14 @@ private:
       if (value && isConstant[static_cast<size_t>(step.operands.back())])
         operand.constant = tensors[static_cast<size_t>(step.operands.back())];
     }
-    llvm::Expected<Kernel> kernel =
-        node.kind == FusedNode::Kind::Attention ? makeFusedAttention(spec) : makeKernel(spec);
+    llvm::Expected<Kernel> kernel = node.make(spec);
     if (!kernel)
       return kernel.takeError();
     step.kernel = std::move(*kernel);
-    Shape stored(cast<RankedTensorType>(node.result.getType()).getShape());
-    step.results.push_back(addValue(node.result, {ElementType::F32, std::move(stored), {}}));
+    for (auto [value, result] : llvm::zip_equal(node.results, spec.results)) {
+      Shape stored(cast<RankedTensorType>(value.getType()).getShape());
+      step.results.push_back(addValue(value, {result.type, std::move(stored), {}}));
+    }
     steps.push_back(std::move(step));
     return llvm::Error::success();
   }
@@ -395,30 +396,48 @@ private:
   llvm::SmallVector<ValueId> inputs, outputs;
 };
 
+/// nn operations in float.
+class FloatRules : public ProgramRules {
+public:
+  llvm::Expected<Tensor> readConstant(Operation *op) const override {
+    auto constant = dyn_cast<nn::ConstantOp>(op);
+    return constant ? nn::readConstant(constant.getResult()) : Tensor();
+  }
+  StepPlan planSteps(Block &block, llvm::function_ref<bool(Value)> isObserved) const override {
+    return FusionPlan(block, isObserved).takeSteps();
+  }
+  llvm::Expected<Kernel> makeKernel(const NodeSpec &spec) const override { return runtime::makeKernel(spec); }
+};
+
 } // namespace
 
-static llvm::Expected<std::unique_ptr<Program>> createProgram(Block &body, Operation *symbolScope,
-                                                              ExecutionObserver *observer) {
-  auto program = std::make_unique<FloatProgram>(observer);
+llvm::Expected<std::unique_ptr<Program>> createProgram(Block &body, Operation *symbolScope, ExecutionObserver *observer,
+                                                       const ProgramRules &rules) {
+  auto program = std::make_unique<StepProgram>(observer);
   for (BlockArgument argument : body.getArguments())
     if (llvm::Error error = program->addInput(argument))
       return std::move(error);
-  llvm::Expected<llvm::SmallVector<ValueId>> outputs = program->addBlock(body, symbolScope);
+  llvm::Expected<llvm::SmallVector<ValueId>> outputs = program->addBlock(body, symbolScope, rules);
   if (!outputs)
     return outputs.takeError();
   program->finish(std::move(*outputs));
   return program;
 }
 
-llvm::Expected<std::unique_ptr<Program>> Program::create(func::FuncOp function, ExecutionObserver *observer) {
+llvm::Expected<std::unique_ptr<Program>> createProgram(func::FuncOp function, ExecutionObserver *observer,
+                                                       const ProgramRules &rules) {
   if (function.isExternal() || !function.getBody().hasOneBlock())
     return makeError(ErrorKind::Unsupported, "function '" + function.getName() + "' has no single block to run");
-  return createProgram(function.getBody().front(), function, observer);
+  return createProgram(function.getBody().front(), function, observer, rules);
+}
+
+llvm::Expected<std::unique_ptr<Program>> Program::create(func::FuncOp function, ExecutionObserver *observer) {
+  return createProgram(function, observer, FloatRules());
 }
 
 llvm::Expected<std::unique_ptr<Program>> Program::create(nn::BlockOp block, Operation *symbolScope,
                                                          ExecutionObserver *observer) {
-  return createProgram(block.getBody().front(), symbolScope, observer);
+  return createProgram(block.getBody().front(), symbolScope, observer, FloatRules());
 }
 
 } // namespace nibble::runtime

@@ -41,7 +41,7 @@ llvm::Expected<ValueSpec> describeType(Operation *op, Type type) {
   if (!tensor || !tensor.hasStaticShape())
     return makeError(ErrorKind::Unsupported, "node '" + nn::nodeName(op) + "' (" + op->getName().getStringRef() +
                                                  ") cannot run: wanted a static shape, found " + typeText);
-  std::optional<ElementType> elementType = nn::toElementType(tensor.getElementType());
+  std::optional<ElementType> elementType = storageType(tensor.getElementType());
   if (!elementType)
     return makeError(ErrorKind::Unsupported, "node '" + nn::nodeName(op) + "' (" + op->getName().getStringRef() +
                                                  ") cannot run: no storage for elements of " + typeText);
@@ -53,6 +53,10 @@ llvm::Expected<ValueSpec> describeType(Operation *op, Type type) {
 llvm::Error NodeSpec::unsupported(const llvm::Twine &reason) const {
   return makeError(ErrorKind::Unsupported,
                    "node '" + nn::nodeName(op) + "' (" + op->getName().getStringRef() + ") cannot run: " + reason);
+}
+
+std::optional<ElementType> storageType(Type type) {
+  return type.isInteger(48) ? ElementType::I64 : nn::toElementType(type);
 }
 
 llvm::SmallVector<unsigned> operandPositions(Operation *op) {
@@ -74,14 +78,18 @@ llvm::Expected<NodeSpec> describeNode(Operation *op, Operation *symbolScope, llv
   spec.op = op;
   spec.symbolScope = symbolScope;
   for (auto [index, position] : llvm::enumerate(operandPositions(op))) {
-    llvm::Expected<ValueSpec> value = describeType(op, op->getOperand(static_cast<unsigned>(index)).getType());
+    Type type = op->getOperand(static_cast<unsigned>(index)).getType();
+    const Tensor &constant = constants[index];
+    llvm::Expected<ValueSpec> value = constant && !isa<RankedTensorType>(type)
+                                          ? ValueSpec{constant.elementType(), Shape(constant.shape()), {}}
+                                          : describeType(op, type);
     if (!value)
       return value.takeError();
     spec.operands.resize(std::max<size_t>(spec.operands.size(), position + 1));
     OperandSpec &operand = spec.operands[position];
     static_cast<ValueSpec &>(operand) = *value;
     operand.present = true;
-    operand.constant = constants[index];
+    operand.constant = constant;
   }
   for (Type type : op->getResultTypes()) {
     llvm::Expected<ValueSpec> value = describeType(op, type);
