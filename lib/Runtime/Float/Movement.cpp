@@ -101,15 +101,12 @@ llvm::Error refusePacked(const NodeSpec &spec) {
   return dispatchBytes(spec, spec.results[0].type, [](auto) {});
 }
 
-namespace {
-
 llvm::Expected<Kernel> makeView(const NodeSpec &) {
   Kernel kernel;
   kernel.isView = true;
   return kernel;
 }
 
-/// A kernel of one fixed copy; a view where the copy would be the identity.
 llvm::Expected<Kernel> makeCopy(const NodeSpec &spec, StridedCopy copy) {
   if (llvm::Error error = refusePacked(spec))
     return std::move(error);
@@ -121,8 +118,7 @@ llvm::Expected<Kernel> makeCopy(const NodeSpec &spec, StridedCopy copy) {
   return kernel;
 }
 
-llvm::Expected<Kernel> makeTranspose(const NodeSpec &spec) {
-  llvm::ArrayRef<int64_t> perm = llvm::cast<nn::TransposeOp>(spec.op).getPerm();
+llvm::Expected<Kernel> makeTransposition(const NodeSpec &spec, llvm::ArrayRef<int64_t> perm) {
   Shape inStrides = rowMajorStrides(spec.operands[0].shape), strides;
   // Moving dimensions of size 1 leaves the order of the elements.
   int64_t last = -1;
@@ -137,6 +133,12 @@ llvm::Expected<Kernel> makeTranspose(const NodeSpec &spec) {
   if (!movesElements)
     return makeView(spec);
   return makeCopy(spec, StridedCopy(spec.results[0].shape, strides, 0));
+}
+
+namespace {
+
+llvm::Expected<Kernel> makeTranspose(const NodeSpec &spec) {
+  return makeTransposition(spec, llvm::cast<nn::TransposeOp>(spec.op).getPerm());
 }
 
 /// Strides of an operand that broadcasts to `shape`.
@@ -155,6 +157,8 @@ llvm::Expected<Kernel> makeExpand(const NodeSpec &spec) {
                                     broadcastStrides(spec.operands[0].shape, spec.results[0].shape), 0));
 }
 
+} // namespace
+
 llvm::Expected<Kernel> makeTile(const NodeSpec &spec) {
   // [r0 * d0, r1 * d1, ...] is the row-major form of [r0, d0, r1, d1, ...], with stride 0 along each r.
   const Shape &in = spec.operands[0].shape;
@@ -165,6 +169,8 @@ llvm::Expected<Kernel> makeTile(const NodeSpec &spec) {
   }
   return makeCopy(spec, StridedCopy(shape, strides, 0));
 }
+
+namespace {
 
 llvm::Expected<Kernel> makeSlice(const NodeSpec &spec) {
   if (llvm::Error error = refusePacked(spec))
@@ -218,10 +224,12 @@ struct Pieces {
   }
 };
 
-llvm::Expected<Kernel> makeConcat(const NodeSpec &spec) {
+} // namespace
+
+llvm::Expected<Kernel> makeConcatenation(const NodeSpec &spec, int64_t axis) {
   if (llvm::Error error = refusePacked(spec))
     return std::move(error);
-  Pieces pieces(spec.results[0], static_cast<int64_t>(llvm::cast<nn::ConcatOp>(spec.op).getAxis()), spec.operands);
+  Pieces pieces(spec.results[0], axis, spec.operands);
   Kernel kernel;
   kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     char *out = static_cast<char *>(results[0].mutableRaw());
@@ -239,6 +247,12 @@ llvm::Expected<Kernel> makeConcat(const NodeSpec &spec) {
     return llvm::Error::success();
   };
   return kernel;
+}
+
+namespace {
+
+llvm::Expected<Kernel> makeConcat(const NodeSpec &spec) {
+  return makeConcatenation(spec, static_cast<int64_t>(llvm::cast<nn::ConcatOp>(spec.op).getAxis()));
 }
 
 llvm::Expected<Kernel> makeSplit(const NodeSpec &spec) {
@@ -279,58 +293,73 @@ int64_t paddedIndex(int64_t i, int64_t size, nn::PadMode mode) {
   return -1;
 }
 
+/// Every element of `target` from `source` by the tables of offsets along its dimensions, or `fill` where one is -1.
+template <class T>
+void padElements(const T *source, llvm::ArrayRef<llvm::SmallVector<int64_t>> tables, T fill,
+                 llvm::ArrayRef<int64_t> out, T *target) {
+  size_t rank = out.size();
+  int64_t inner = rank ? out[rank - 1] : 1, outer = inner ? elementCount(out) / inner : 0;
+  parallelRanges(outer, inner ? 32768 / inner : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      int64_t rest = row, from = 0;
+      for (size_t d = rank ? rank - 1 : 0; d-- > 0;) {
+        int64_t step = tables[d][static_cast<size_t>(rest % out[d])];
+        rest /= out[d];
+        from = step < 0 || from < 0 ? -1 : from + step;
+      }
+      T *to = target + row * inner;
+      for (int64_t i = 0; i < inner; ++i) {
+        int64_t step = rank ? tables[rank - 1][static_cast<size_t>(i)] : 0;
+        to[i] = from < 0 || step < 0 ? fill : source[from + step];
+      }
+    }
+  });
+}
+
+} // namespace
+
+llvm::Error padTensor(const NodeSpec &spec, const Tensor &source, llvm::ArrayRef<int64_t> begins, nn::PadMode mode,
+                      const Tensor &fill, Tensor &target) {
+  llvm::ArrayRef<int64_t> in = source.shape(), out = target.shape();
+  llvm::SmallVector<llvm::SmallVector<int64_t>> tables(in.size());
+  Shape strides = rowMajorStrides(in);
+  for (size_t d = 0; d < in.size(); ++d)
+    for (int64_t i = 0; i < out[d]; ++i) {
+      if (in[d] == 0 && mode != nn::PadMode::Constant)
+        return makeError(ErrorKind::BadInput, "pad repeats elements of an empty dimension");
+      int64_t from = paddedIndex(i - begins[d], in[d], mode);
+      tables[d].push_back(from < 0 ? -1 : from * strides[d]);
+    }
+  return dispatchBytes(spec, target.elementType(), [&](auto tag) {
+    using T = decltype(tag);
+    padElements(static_cast<const T *>(source.raw()), tables, fill ? *static_cast<const T *>(fill.raw()) : T(0), out,
+                static_cast<T *>(target.mutableRaw()));
+  });
+}
+
+namespace {
+
 llvm::Expected<Kernel> makePad(const NodeSpec &spec) {
-  Shape in = spec.operands[0].shape, out = spec.results[0].shape;
+  if (llvm::Error error = refusePacked(spec))
+    return std::move(error);
   bool hasValue = spec.has(2), hasAxes = spec.has(3);
   nn::PadMode mode = llvm::cast<nn::PadOp>(spec.op).getMode();
   Kernel kernel;
-  if (llvm::Error error = dispatchBytes(spec, spec.results[0].type, [&](auto tag) {
-        using T = decltype(tag);
-        kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) -> llvm::Error {
-          llvm::SmallVector<int64_t> pads = operands[1].valuesAsInt64(), axes;
-          size_t count = pads.size() / 2, rank = in.size();
-          if (hasAxes)
-            axes = operands[3].valuesAsInt64();
-          llvm::SmallVector<int64_t> begins(rank, 0);
-          for (size_t i = 0; i < count; ++i) {
-            int64_t axis = normalizeAxis(hasAxes ? axes[i] : static_cast<int64_t>(i), static_cast<int64_t>(rank));
-            if (axis < 0 || axis >= static_cast<int64_t>(rank))
-              return makeError(ErrorKind::BadInput, "pad has axis " + llvm::Twine(axis) + " for an input of rank " +
-                                                        llvm::Twine(rank));
-            begins[static_cast<size_t>(axis)] = pads[i];
-          }
-          llvm::SmallVector<llvm::SmallVector<int64_t>> tables(rank);
-          Shape strides = rowMajorStrides(in);
-          for (size_t d = 0; d < rank; ++d)
-            for (int64_t i = 0; i < out[d]; ++i) {
-              if (in[d] == 0 && mode != nn::PadMode::Constant)
-                return makeError(ErrorKind::BadInput, "pad repeats elements of an empty dimension");
-              int64_t from = paddedIndex(i - begins[d], in[d], mode);
-              tables[d].push_back(from < 0 ? -1 : from * strides[d]);
-            }
-          T fill = hasValue ? *static_cast<const T *>(operands[2].raw()) : T(0);
-          const T *source = static_cast<const T *>(operands[0].raw());
-          T *target = static_cast<T *>(results[0].mutableRaw());
-          int64_t inner = rank ? out[rank - 1] : 1, outer = inner ? elementCount(out) / inner : 0;
-          parallelRanges(outer, inner ? 32768 / inner : 1, [&](int64_t begin, int64_t end) {
-            for (int64_t row = begin; row < end; ++row) {
-              int64_t rest = row, from = 0;
-              for (size_t d = rank ? rank - 1 : 0; d-- > 0;) {
-                int64_t step = tables[d][static_cast<size_t>(rest % out[d])];
-                rest /= out[d];
-                from = step < 0 || from < 0 ? -1 : from + step;
-              }
-              T *to = target + row * inner;
-              for (int64_t i = 0; i < inner; ++i) {
-                int64_t step = rank ? tables[rank - 1][static_cast<size_t>(i)] : 0;
-                to[i] = from < 0 || step < 0 ? fill : source[from + step];
-              }
-            }
-          });
-          return llvm::Error::success();
-        };
-      }))
-    return std::move(error);
+  kernel.run = [=](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) -> llvm::Error {
+    llvm::SmallVector<int64_t> pads = operands[1].valuesAsInt64(), axes;
+    size_t count = pads.size() / 2, rank = spec.operands[0].shape.size();
+    if (hasAxes)
+      axes = operands[3].valuesAsInt64();
+    llvm::SmallVector<int64_t> begins(rank, 0);
+    for (size_t i = 0; i < count; ++i) {
+      int64_t axis = normalizeAxis(hasAxes ? axes[i] : static_cast<int64_t>(i), static_cast<int64_t>(rank));
+      if (axis < 0 || axis >= static_cast<int64_t>(rank))
+        return makeError(ErrorKind::BadInput, "pad has axis " + llvm::Twine(axis) + " for an input of rank " +
+                                                  llvm::Twine(rank));
+      begins[static_cast<size_t>(axis)] = pads[i];
+    }
+    return padTensor(spec, operands[0], begins, mode, hasValue ? operands[2] : Tensor(), results[0]);
+  };
   return kernel;
 }
 

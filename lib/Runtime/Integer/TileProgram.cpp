@@ -1,0 +1,271 @@
+#include "lib/Runtime/Integer/TileProgram.h"
+#include "lib/Runtime/Float/Dnnl.h"
+#include "lib/Runtime/Float/Simd.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include <cstring>
+
+namespace nibble::runtime {
+namespace {
+
+/// The slot of threadScratch for lanes.
+constexpr unsigned laneSlot = 3;
+
+/// Calls callback(T()) for the type in memory of elements of `type`, which are signed integers or Bool.
+template <class Callback>
+void dispatchStored(ElementType type, Callback callback) {
+  switch (type) {
+  case ElementType::Bool: return callback(uint8_t());
+  case ElementType::I8: return callback(int8_t());
+  case ElementType::I16: return callback(int16_t());
+  case ElementType::I64: return callback(int64_t());
+  default: return callback(int32_t());
+  }
+}
+
+template <class From, class To>
+void convertElements(const From *from, To *to, int64_t count) {
+  simd([=]() NIBBLE_INLINE {
+    NIBBLE_INDEPENDENT
+    for (int64_t i = 0; i < count; ++i)
+      to[i] = static_cast<To>(from[i]);
+  });
+}
+
+/// Reads `count` elements from element `begin` of the broadcast tensor on.
+template <class T, class L>
+void gatherElements(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides, const T *data, int64_t begin,
+                    int64_t count, L *lane) {
+  size_t rank = sizes.size();
+  int64_t inner = sizes[rank - 1], innerStride = strides[rank - 1];
+  llvm::SmallVector<int64_t, 6> position(rank);
+  int64_t rest = begin, offset = 0;
+  for (size_t dim = rank; dim-- > 0;) {
+    position[dim] = rest % sizes[dim];
+    rest /= sizes[dim];
+    offset += position[dim] * strides[dim];
+  }
+  simd([=, &position]() NIBBLE_INLINE {
+    int64_t at = 0, from = offset, step = std::min(count, inner - position[rank - 1]);
+    while (true) {
+      L *to = lane + at;
+      if (innerStride) {
+        const T *row = data + from;
+        NIBBLE_INDEPENDENT
+        for (int64_t i = 0; i < step; ++i)
+          to[i] = static_cast<L>(row[i]);
+      } else {
+        std::fill_n(to, step, static_cast<L>(data[from]));
+      }
+      at += step;
+      if (at == count)
+        return;
+      from -= position[rank - 1] * innerStride;
+      position[rank - 1] = 0;
+      for (size_t dim = rank - 1; dim-- > 0;) {
+        from += strides[dim];
+        if (++position[dim] < sizes[dim])
+          break;
+        from -= sizes[dim] * strides[dim];
+        position[dim] = 0;
+      }
+      step = std::min(count - at, inner);
+    }
+  });
+}
+
+} // namespace
+
+Lane TileProgram::newLane(bool isWide) {
+  LaneInfo lane;
+  lane.isWide = isWide;
+  lanes.push_back(lane);
+  return static_cast<Lane>(lanes.size()) - 1;
+}
+
+Lane TileProgram::addSource(Source source, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> resultShape) {
+  size_t missing = resultShape.size() - shape.size();
+  int64_t stride = 1;
+  for (size_t dim = resultShape.size(); dim-- > 0;) {
+    int64_t size = resultShape[dim];
+    if (size == 1)
+      continue;
+    bool varies = dim >= missing && shape[dim - missing] != 1;
+    bool extends = !source.sizes.empty() && (source.strides.back() != 0) == varies;
+    if (extends) {
+      source.sizes.back() *= size;
+    } else {
+      source.sizes.push_back(size);
+      source.strides.push_back(varies ? stride : 0);
+    }
+    stride *= varies ? size : 1;
+  }
+  if (source.sizes.empty()) {
+    source.sizes.push_back(1);
+    source.strides.push_back(1);
+  }
+  std::reverse(source.sizes.begin(), source.sizes.end());
+  std::reverse(source.strides.begin(), source.strides.end());
+  for (const Source &other : sources)
+    if (source.input >= 0 && other.input == source.input && other.sizes == source.sizes &&
+        other.strides == source.strides)
+      return other.lane;
+  source.lane = newLane(source.type == ElementType::I64);
+  sources.push_back(std::move(source));
+  return sources.back().lane;
+}
+
+Lane TileProgram::addInput(unsigned index, ElementType type, llvm::ArrayRef<int64_t> shape,
+                           llvm::ArrayRef<int64_t> resultShape) {
+  Source source;
+  source.input = static_cast<int>(index);
+  source.type = type;
+  return addSource(std::move(source), shape, resultShape);
+}
+
+Lane TileProgram::addConstant(const Tensor &tensor, llvm::ArrayRef<int64_t> shape,
+                              llvm::ArrayRef<int64_t> resultShape) {
+  Source source;
+  source.constant = tensor;
+  source.type = tensor.elementType();
+  return addSource(std::move(source), shape, resultShape);
+}
+
+Lane TileProgram::addOperation(TileOperation operation) {
+  operation.result = newLane(false);
+  operations.push_back(std::move(operation));
+  return operations.back().result;
+}
+
+void TileProgram::addOutput(Lane lane, ElementType type) { outputs.push_back({lane, type}); }
+
+int64_t TileProgram::partialBytes() const {
+  for (const Source &source : sources)
+    if (source.input >= 0 && source.input == partialInput)
+      return bitWidth(source.type) / 8;
+  return 0;
+}
+
+void TileProgram::finish() {
+  // The last operation that reads a lane; outputs are read after all.
+  int end = static_cast<int>(operations.size());
+  std::vector<int> lastUse(lanes.size(), -1);
+  std::vector<bool> isComputed(lanes.size(), false);
+  for (auto [index, operation] : llvm::enumerate(operations)) {
+    isComputed[static_cast<size_t>(operation.result)] = true;
+    for (Lane operand : operation.operands)
+      if (operand >= 0)
+        lastUse[static_cast<size_t>(operand)] = static_cast<int>(index);
+  }
+  for (auto [index, output] : llvm::enumerate(outputs)) {
+    size_t lane = static_cast<size_t>(output.lane);
+    lastUse[lane] = end;
+    bool isStoredAsIs = output.type == ElementType::I32 && !lanes[lane].isWide;
+    if (isStoredAsIs && isComputed[lane] && lanes[lane].directOutput < 0)
+      lanes[lane].directOutput = static_cast<int>(index);
+  }
+  llvm::SmallVector<std::pair<int64_t, int64_t>> freeParts; // offset, bytes
+  auto allocate = [&](LaneInfo &lane) {
+    int64_t bytes = bytesOf(lane);
+    for (auto &part : freeParts)
+      if (part.second == bytes) {
+        lane.offset = part.first;
+        freeParts.erase(&part);
+        return;
+      }
+    lane.offset = scratchBytes;
+    scratchBytes += bytes;
+  };
+  // Sources are filled before the first operation; scalars are filled once for all tiles and never freed.
+  std::vector<bool> isKept(lanes.size(), false);
+  for (const Source &source : sources) {
+    LaneInfo &lane = lanes[static_cast<size_t>(source.lane)];
+    bool isReadInPlace = source.isDense() && (source.type == ElementType::I32 || source.type == ElementType::I64);
+    isKept[static_cast<size_t>(source.lane)] = source.isScalar();
+    if (!isReadInPlace)
+      allocate(lane);
+  }
+  for (auto [index, operation] : llvm::enumerate(operations)) {
+    LaneInfo &result = lanes[static_cast<size_t>(operation.result)];
+    if (result.directOutput < 0)
+      allocate(result);
+    llvm::SmallVector<Lane, 3> dead;
+    for (Lane operand : operation.operands)
+      if (operand >= 0 && lastUse[static_cast<size_t>(operand)] == static_cast<int>(index) &&
+          !llvm::is_contained(dead, operand))
+        dead.push_back(operand);
+    for (Lane operand : dead) {
+      const LaneInfo &lane = lanes[static_cast<size_t>(operand)];
+      if (lane.offset >= 0 && !isKept[static_cast<size_t>(operand)])
+        freeParts.push_back({lane.offset, bytesOf(lane)});
+    }
+  }
+}
+
+void TileProgram::run(int64_t begin, int64_t count, llvm::ArrayRef<const void *> inputs,
+                      llvm::ArrayRef<void *> results) const {
+  char *scratch = static_cast<char *>(threadScratch(laneSlot, static_cast<size_t>(scratchBytes)));
+  llvm::SmallVector<void *, 32> pointers(lanes.size());
+  for (size_t i = 0; i < lanes.size(); ++i)
+    pointers[i] = lanes[i].offset >= 0 ? scratch + lanes[i].offset : nullptr;
+  auto dataOf = [&](const Source &source) {
+    return source.input >= 0 ? inputs[static_cast<size_t>(source.input)] : source.constant.raw();
+  };
+  auto fill = [&](const Source &source, int64_t from, int64_t size) {
+    void *lane = pointers[static_cast<size_t>(source.lane)];
+    dispatchStored(source.type, [&](auto tag) {
+      using T = decltype(tag);
+      using L = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+      const T *data = static_cast<const T *>(dataOf(source));
+      if (source.isDense())
+        convertElements(data + from, static_cast<L *>(lane), size);
+      else if (source.isScalar())
+        std::fill_n(static_cast<L *>(lane), size, static_cast<L>(data[0]));
+      else
+        gatherElements(source.sizes, source.strides, data, from, size, static_cast<L *>(lane));
+    });
+  };
+  for (const Source &source : sources)
+    if (source.isScalar())
+      fill(source, 0, std::min(count, tileSize));
+  for (int64_t at = 0; at < count; at += tileSize) {
+    int64_t size = std::min(tileSize, count - at), first = begin + at;
+    for (const Source &source : sources) {
+      if (source.isScalar())
+        continue;
+      int64_t from = source.input >= 0 && source.input == partialInput ? at : first;
+      const LaneInfo &lane = lanes[static_cast<size_t>(source.lane)];
+      if (lane.offset >= 0)
+        fill(source, from, size);
+      else
+        pointers[static_cast<size_t>(source.lane)] = const_cast<char *>(
+            static_cast<const char *>(dataOf(source)) + from * (source.type == ElementType::I64 ? 8 : 4));
+    }
+    for (const TileOperation &operation : operations) {
+      size_t result = static_cast<size_t>(operation.result);
+      if (int output = lanes[result].directOutput; output >= 0)
+        pointers[result] = static_cast<int32_t *>(results[static_cast<size_t>(output)]) + first;
+      std::array<const void *, 3> operands{};
+      for (size_t k = 0; k < 3; ++k)
+        if (operation.operands[k] >= 0)
+          operands[k] = pointers[static_cast<size_t>(operation.operands[k])];
+      runTileOperation(operation, size, operands, pointers[result]);
+    }
+    for (auto [index, output] : llvm::enumerate(outputs)) {
+      const LaneInfo &lane = lanes[static_cast<size_t>(output.lane)];
+      if (lane.directOutput == static_cast<int>(index))
+        continue;
+      const void *from = pointers[static_cast<size_t>(output.lane)];
+      void *to = results[index];
+      dispatchStored(output.type, [&](auto tag) {
+        using T = decltype(tag);
+        if (lane.isWide)
+          convertElements(static_cast<const int64_t *>(from), static_cast<T *>(to) + first, size);
+        else
+          convertElements(static_cast<const int32_t *>(from), static_cast<T *>(to) + first, size);
+      });
+    }
+  }
+}
+
+} // namespace nibble::runtime
