@@ -49,3 +49,6 @@ find_package(yaml-cpp REQUIRED CONFIG)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 find_package(GTest REQUIRED CONFIG)
+# Flatbuffers are headers alone, and a compiler of schemas.
+find_program(FLATC_PROGRAM flatc REQUIRED)
+find_path(FLATBUFFERS_INCLUDE_DIR flatbuffers/flatbuffers.h REQUIRED)
