@@ -80,6 +80,7 @@ private:
   void addFigures(const calib::Evaluation &evaluation, llvm::StringRef arithmetic);
   llvm::Error writeReportFiles();
   std::vector<std::string> outputNames();
+  std::vector<std::string> inputNames();
   llvm::Expected<std::string> statisticsFingerprint();
   /// Whether ranges come from calibration samples that this run sees.
   bool observesSamples() const;

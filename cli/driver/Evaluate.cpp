@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 #include "cli/driver/Compilation.h"
 
+#include "cli/driver/IntegerModel.h"
+
 #include "calib/Metrics/Evaluation.h"
 #include "calib/Metrics/LayerErrors.h"
 #include "calib/Metrics/MetricCommand.h"
@@ -134,6 +136,16 @@ llvm::Error Compilation::evaluate() {
         return (*quantizedProgram)->run(sample);
       }))
     return error;
+  std::unique_ptr<IntegerModel> integerModel;
+  if (integerModule) {
+    llvm::Expected<std::unique_ptr<IntegerModel>> made = IntegerModel::create(*integerModule, inputNames());
+    if (!made)
+      return made.takeError();
+    integerModel = std::move(*made);
+    if (llvm::Error error = addContender(
+            report::tosa, [&](llvm::ArrayRef<Tensor> sample) { return integerModel->run(sample); }))
+      return error;
+  }
   std::unique_ptr<vendor::CpuSession> plainSession, optimizedSession;
   if (hasOnnxRuntime) {
     for (auto [session, optimize, arithmetic] :

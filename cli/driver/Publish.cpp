@@ -21,6 +21,13 @@ std::vector<std::string> Compilation::outputNames() {
   return names;
 }
 
+std::vector<std::string> Compilation::inputNames() {
+  std::vector<std::string> names;
+  for (const calib::InputSpec &input : inputs)
+    names.push_back(input.name);
+  return names;
+}
+
 llvm::Error Compilation::writeReportFiles() {
   report.toolVersion = NIBBLE_VERSION;
   report.model = llvm::sys::path::filename(options.modelPath).str();
@@ -32,9 +39,11 @@ llvm::Error Compilation::writeReportFiles() {
   report.calibrationSamples = static_cast<int64_t>(statistics.sampleDigests.size());
   report.evaluationLabel = evaluationIsHeldOut ? "held-out calibration" : "evaluation";
   report.evaluationSamples = evaluationData ? evaluationData->size() : 0;
-  report.headlineArithmetic = htpContext           ? report::htpEmulator
-                              : hasOnnxRuntime   ? report::onnxRuntime
-                                                 : report::fakeQuant;
+  // An integer program beside a vendor's target that has no binary here is not what that target would compute.
+  report.headlineArithmetic = htpContext                                       ? report::htpEmulator
+                              : integerModule && target->backend != "qnn-htp" ? report::tosa
+                              : hasOnnxRuntime                                 ? report::onnxRuntime
+                                                                               : report::fakeQuant;
   llvm::Expected<report::WeightSizes> before = report::computeWeightSizes(*reference);
   if (!before)
     return before.takeError();

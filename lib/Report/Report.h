@@ -19,9 +19,9 @@ namespace nibble::report {
 
 inline constexpr int64_t reportVersion = 1;
 
-/// Names of arithmetics, the label of every figure: "fp32", "fake-quant", "onnxruntime", "htp-emulator".
+/// Names of arithmetics, the label of every figure: "fp32", "fake-quant", "onnxruntime", "htp-emulator", "tosa".
 inline constexpr llvm::StringLiteral fp32("fp32"), fakeQuant("fake-quant"), onnxRuntime("onnxruntime"),
-    htpEmulator("htp-emulator");
+    htpEmulator("htp-emulator"), tosa("tosa");
 
 /// Distances from the float model; sqnr in dB, +inf where nothing differs.
 struct ErrorFigures {
