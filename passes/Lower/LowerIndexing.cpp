@@ -13,11 +13,15 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
-/// Indices counted from the front: negative ones count from the end.
+/// Indices counted from the front: negative ones count from the end. What lies outside, which ONNX does not allow,
+/// takes the first or last row, as TOSA has no result for it.
 Value countIndices(TosaBuilder &b, Value indices, int64_t rows) {
-  if (b.interval(indices).low >= 0)
-    return indices;
+  Interval range = b.interval(indices);
   int64_t rank = b.rank(indices);
+  if (range.low < -rows || range.high >= rows)
+    indices = b.clamp(indices, -rows, rows - 1);
+  if (range.low >= 0)
+    return indices;
   // -1 where the index is negative.
   Value isNegative = b.shiftRight(indices, 31, /*round=*/false);
   return b.sub(indices, b.mul(isNegative, b.scalar(rows, rank)));
