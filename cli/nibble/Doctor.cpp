@@ -1,5 +1,6 @@
 //===- Doctor.cpp - nibble doctor ------------------------------------------===//
 #include "cli/nibble/Commands.h"
+#include "lib/Export/Arm/ArmTool.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
@@ -27,15 +28,7 @@ static void printReason(llvm::Error error) {
   });
 }
 
-/// Lists what is there. What is absent is listed as absent, so this never fails for it.
-static void diagnose(llvm::StringRef qnnFolder) {
-  printPart("nibble", NIBBLE_VERSION, "");
-  printPart("threads", std::to_string(getThreadCount()), "");
-  llvm::Expected<std::string> configs = findConfigFolder();
-  printPart("configurations", configs ? "found" : "absent", configs ? *configs : "");
-  if (!configs)
-    printReason(configs.takeError());
-
+static void diagnoseVendorLibraries(llvm::StringRef qnnFolder) {
   llvm::Expected<vendor::VendorLibraries> libraries = vendor::findVendorLibraries(qnnFolder);
   if (!libraries) {
     printPart("onnxruntime", "absent", "");
@@ -52,6 +45,29 @@ static void diagnose(llvm::StringRef qnnFolder) {
               libraries->qnnFolder);
   }
   printPart("found by", libraries->foundBy, "");
+}
+
+static void diagnoseArmTool(llvm::StringRef part, llvm::Expected<arm::ArmTool> tool) {
+  if (!tool) {
+    printPart(part, "absent", "");
+    printReason(tool.takeError());
+    return;
+  }
+  printPart(part, tool->version, tool->program);
+  printPart("found by", tool->foundBy, "");
+}
+
+/// Lists what is there. What is absent is listed as absent, so this never fails for it.
+static void diagnose(llvm::StringRef qnnFolder) {
+  printPart("nibble", NIBBLE_VERSION, "");
+  printPart("threads", std::to_string(getThreadCount()), "");
+  llvm::Expected<std::string> configs = findConfigFolder();
+  printPart("configurations", configs ? "found" : "absent", configs ? *configs : "");
+  if (!configs)
+    printReason(configs.takeError());
+  diagnoseVendorLibraries(qnnFolder);
+  diagnoseArmTool("vela", arm::findVela());
+  diagnoseArmTool("tosa model", arm::findReferenceModel());
 }
 
 void registerDoctorCommand(CLI::App &app, int &exitCode) {

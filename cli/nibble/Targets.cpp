@@ -39,6 +39,7 @@ static llvm::Error printTarget(llvm::StringRef name) {
     os << "  " << key << ": " << value << '\n';
   os << "float activations: " << (target.hasFloatArithmetic ? "yes" : "no") << '\n';
   os << "16-bit activations: " << (target.symmetricInt16 ? "symmetric" : "symmetric or asymmetric") << '\n';
+  os << "int4 weights: " << target.int4Minimum << " to " << target.int4Maximum << '\n';
   if (!target.legalizations.empty())
     os << "legalizations, in order:\n";
   for (const std::string &legalization : target.legalizations)

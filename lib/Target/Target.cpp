@@ -73,7 +73,7 @@ static llvm::Error readStrings(const YamlFile &file, const YAML::Node &root, Par
       return text.takeError();
     *field = std::move(*text);
   }
-  const std::vector<std::string> backends = {"onnx", "qnn-htp"};
+  const std::vector<std::string> backends = {"onnx", "qnn-htp", "tosa", "vela"};
   if (!llvm::is_contained(backends, target.backend))
     return file.errorAt(root["backend"], "unknown back end '" + target.backend + "'",
                         {"known: " + llvm::join(backends, ", ")});
@@ -82,9 +82,26 @@ static llvm::Error readStrings(const YamlFile &file, const YAML::Node &root, Par
 
 /// The keys under `options` of a back end. Options of the vendor's compiler are given with --vendor-option.
 static std::vector<std::string> optionsOf(llvm::StringRef backend) {
+  if (backend == "vela")
+    return {"accelerator_config", "system_config", "memory_mode", "vela_config"};
   if (backend != "qnn-htp")
     return {};
   return {"soc_model", "architecture", "vtcm_mb", "hvx_threads", "estimator_soc_model", "estimator_name"};
+}
+
+/// `int4-range: [minimum, maximum]`. Four bits must hold it, and zero must lie inside.
+static llvm::Error readInt4Range(const YamlFile &file, const YAML::Node &range, ParsedTarget &target) {
+  if (!range.IsSequence() || range.size() != 2)
+    return file.errorAt(range, "wanted the smallest and the largest integer under 'int4-range'");
+  llvm::Expected<int64_t> minimum = file.asInteger(range[0], -8, -1);
+  if (!minimum)
+    return minimum.takeError();
+  llvm::Expected<int64_t> maximum = file.asInteger(range[1], 1, 7);
+  if (!maximum)
+    return maximum.takeError();
+  target.int4Minimum = *minimum;
+  target.int4Maximum = *maximum;
+  return llvm::Error::success();
 }
 
 static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, ParsedTarget &target) {
@@ -100,6 +117,9 @@ static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, Pa
       return flag.takeError();
     *field = *flag;
   }
+  if (YAML::Node range = root["int4-range"])
+    if (llvm::Error error = readInt4Range(file, range, target))
+      return error;
   if (YAML::Node options = root["options"]) {
     if (!options.IsMap())
       return file.errorAt(options, "wanted a map");
@@ -126,26 +146,32 @@ static llvm::Error readSettings(const YamlFile &file, const YAML::Node &root, Pa
   return llvm::Error::success();
 }
 
+static llvm::Error readSharedRules(const YamlFile &file, const YAML::Node &include, const std::string &name,
+                                   llvm::StringRef folder, ParsedTarget &target) {
+  if (name.empty() || !llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '-'; }))
+    return file.errorAt(include, "wanted the name of a file in 'rules', without folder and extension");
+  target.files.push_back(join(folder, "rules", name + ".yaml"));
+  llvm::Expected<YamlFile> shared = YamlFile::open(target.files.back());
+  if (!shared)
+    return shared.takeError();
+  if (llvm::Error error = shared->expectMap(shared->root(), {"schema", "legality", "bounds"}))
+    return error;
+  if (llvm::Error error = expectSchema(*shared, "nibble-target-rules-1"))
+    return error;
+  return parseRules(*shared, shared->root(), target.legalityRules, target.boundRules);
+}
+
 static llvm::Error readRules(const YamlFile &file, const YAML::Node &root, llvm::StringRef folder,
                              ParsedTarget &target) {
   if (llvm::Error error = parseRules(file, root, target.legalityRules, target.boundRules))
     return error;
   if (YAML::Node include = root["rules"]) {
-    llvm::Expected<std::string> name = file.asString(include);
-    if (!name)
-      return name.takeError();
-    if (name->empty() || !llvm::all_of(*name, [](char c) { return llvm::isAlnum(c) || c == '-'; }))
-      return file.errorAt(include, "wanted the name of a file in 'rules', without folder and extension");
-    target.files.push_back(join(folder, "rules", *name + ".yaml"));
-    llvm::Expected<YamlFile> shared = YamlFile::open(target.files.back());
-    if (!shared)
-      return shared.takeError();
-    if (llvm::Error error = shared->expectMap(shared->root(), {"schema", "legality", "bounds"}))
-      return error;
-    if (llvm::Error error = expectSchema(*shared, "nibble-target-rules-1"))
-      return error;
-    if (llvm::Error error = parseRules(*shared, shared->root(), target.legalityRules, target.boundRules))
-      return error;
+    llvm::Expected<std::vector<std::string>> names = file.asStrings(include);
+    if (!names)
+      return names.takeError();
+    for (const std::string &name : *names)
+      if (llvm::Error error = readSharedRules(file, include, name, folder, target))
+        return error;
   }
   if (target.legalityRules.empty())
     return file.errorAt(root, "wanted at least one legality rule");
@@ -173,7 +199,7 @@ llvm::Expected<std::unique_ptr<Target>> Target::load(llvm::StringRef name) {
     return file.takeError();
   const YAML::Node &root = file->root();
   if (llvm::Error error = file->expectMap(root, {"schema", "name", "description", "backend", "float-arithmetic",
-                                                 "symmetric-int16", "unsigned-activations", "options", "source",
+                                                 "symmetric-int16", "unsigned-activations", "int4-range", "options", "source",
                                                  "legalizations", "rules", "legality", "bounds"}))
     return std::move(error);
   if (llvm::Error error = expectSchema(*file, "nibble-target-1"))

@@ -61,7 +61,8 @@ public:
   static std::vector<std::string> listNames();
 
   std::string name, description;
-  /// Which back end emits for it: "qnn-htp" or "onnx" (QDQ file only, everything legal).
+  /// Which back end emits for it: "onnx" (QDQ file only, everything legal), "qnn-htp", "tosa" (a TOSA file), or "vela"
+  /// (a TOSA file, compiled by Vela).
   std::string backend;
   /// Free-form values of the back end, for example soc_model, architecture, estimator_soc_model.
   std::map<std::string, std::string> backendOptions;
@@ -69,12 +70,17 @@ public:
   bool hasFloatArithmetic = false;
   /// Whether 16-bit activations must have a symmetric encoding.
   bool symmetricInt16 = false;
+  /// The integers of int4 weights, both included.
+  int64_t int4Minimum = -8, int4Maximum = 7;
   /// Signed activations are stored as unsigned integers shifted by half the range.
   bool unsignedActivations = true;
   /// Names of passes/Legalize patterns that this target always wants, in order.
   std::vector<std::string> legalizations;
   /// The files that it was read from.
   std::vector<std::string> files;
+
+  /// Whether its programs are integer programs, which a TOSA file holds.
+  bool runsIntegerPrograms() const { return backend == "tosa" || backend == "vela"; }
 
   virtual Legality legality(const LegalityQuery &query) const = 0;
   /// The bound measured for an operation with this result storage type. `weight` is the encoding of a

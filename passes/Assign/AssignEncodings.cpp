@@ -152,6 +152,10 @@ private:
                           : bits == 8 ? symmetric ? ElementType::I8 : ElementType::U8
                                       : symmetric ? ElementType::I16 : ElementType::U16;
     quant::Encoding encoding = quant::makeUncalibrated(storage, symmetric);
+    if (storage == ElementType::I4) {
+      encoding.quantMin = target.int4Minimum;
+      encoding.quantMax = target.int4Maximum;
+    }
     Granularity granularity = weights.granularity.value_or(Granularity::Channel);
     bool isBlocked = granularity == Granularity::Group || granularity == Granularity::LPBQ;
     if (isBlocked && !role.inputAxis)

@@ -5,6 +5,7 @@
 #include "lib/Support/AtomicFile.h"
 #include "lib/Support/Digest.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/WorkFolder.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -24,43 +25,6 @@ static std::string inFolder(llvm::StringRef folder, const llvm::Twine &name) {
 }
 
 namespace {
-/// A folder of our own that is gone when the object is.
-class WorkFolder {
-public:
-  /// Under `parent`, or under the system's temporary folder where it is empty.
-  static llvm::Expected<WorkFolder> create(llvm::StringRef parent) {
-    llvm::SmallString<128> result;
-    if (parent.empty())
-      path::system_temp_directory(/*ErasedOnReboot=*/true, result);
-    else
-      result = parent;
-    // The child and the vendor's library get this path; LLVM would take a relative one as one below /tmp.
-    if (std::error_code error = fs::make_absolute(result))
-      return makeError(ErrorKind::IO, "cannot find the working folder: " + error.message());
-    path::append(result, ".nibble-%%%%%%%%.partial");
-    for (int attempt = 0; attempt < 16; ++attempt) {
-      llvm::SmallString<128> candidate;
-      fs::createUniquePath(result, candidate, /*MakeAbsolute=*/false);
-      std::error_code error = fs::create_directory(candidate, /*IgnoreExisting=*/false, fs::perms::owner_all);
-      if (!error)
-        return WorkFolder(std::string(candidate));
-      if (error != std::errc::file_exists)
-        return makeError(ErrorKind::IO, "cannot create folder '" + candidate + "': " + error.message());
-    }
-    return makeError(ErrorKind::IO, "cannot find a free name for a folder in '" + parent + "'");
-  }
-  WorkFolder(WorkFolder &&other) : name(std::exchange(other.name, "")) {}
-  ~WorkFolder() {
-    if (!name.empty())
-      fs::remove_directories(name);
-  }
-  const std::string &str() const { return name; }
-
-private:
-  explicit WorkFolder(std::string name) : name(std::move(name)) {}
-  std::string name;
-};
-
 /// A request that all calls share, and the folder it works in.
 struct Job {
   WorkFolder folder;

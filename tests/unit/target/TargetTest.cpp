@@ -30,7 +30,8 @@ std::unique_ptr<Target> loadOrFail(llvm::StringRef name) {
 
 TEST(Target, EveryInstalledTargetLoads) {
   std::vector<std::string> names = Target::listNames();
-  EXPECT_EQ(names, (std::vector<std::string>{"onnx", "snapdragon-8elite", "snapdragon-8gen2", "snapdragon-8gen3"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"ethos-u55-256", "ethos-u65-512", "ethos-u85-1024", "onnx", "snapdragon-8elite",
+                                             "snapdragon-8gen2", "snapdragon-8gen3", "tosa"}));
   for (const std::string &name : names)
     EXPECT_TRUE(loadOrFail(name));
 }
@@ -41,6 +42,39 @@ TEST(Target, ThePlainTargetTakesEverything) {
   EXPECT_TRUE(target->hasFloatArithmetic);
   EXPECT_EQ(target->backend, "onnx");
   EXPECT_EQ(target->legality({"erf", {{}}, {}, {}}).kind, Kind::Native);
+}
+
+TEST(Target, EthosTargetsSayWhatVelaTakes) {
+  auto u85 = loadOrFail("ethos-u85-1024"), u55 = loadOrFail("ethos-u55-256"), tosa = loadOrFail("tosa");
+  ASSERT_TRUE(u85 && u55 && tosa);
+  EXPECT_EQ(u85->backend, "vela");
+  EXPECT_TRUE(u85->runsIntegerPrograms() && tosa->runsIntegerPrograms());
+  EXPECT_EQ(u85->backendOptions["memory_mode"], "Dedicated_Sram_512KB");
+  EXPECT_EQ(std::pair(u55->int4Minimum, u55->int4Maximum), (std::pair<int64_t, int64_t>(-7, 7)));
+  EncodingClass i8 = activation(ElementType::I8), i16 = activation(ElementType::I16, true), none;
+  struct Case {
+    const char *operation;
+    std::vector<EncodingClass> operands;
+    EncodingClass result;
+    Kind onU85, onU55;
+  };
+  for (const Case &c :
+       {Case{"matmul", {i8, i8}, i8, Kind::Native, Kind::Native},
+        Case{"matmul", {i16, i16}, i16, Kind::Native, Kind::Unsupported},
+        Case{"matmul", {i16, i8}, i16, Kind::Unsupported, Kind::Unsupported},
+        Case{"matmul", {i16, weight(ElementType::I8, Granularity::Axis)}, i16, Kind::Native, Kind::Native},
+        Case{"matmul", {i16, weight(ElementType::I4, Granularity::Block)}, i16, Kind::Native, Kind::Native},
+        Case{"matmul", {i16, weight(ElementType::I16, Granularity::Axis)}, i16, Kind::Unsupported, Kind::Unsupported},
+        Case{"conv", {i8, weight(ElementType::U8, Granularity::Tensor, false)}, i8, Kind::Unsupported, Kind::Unsupported},
+        Case{"softmax", {i16}, none, Kind::Unsupported, Kind::Unsupported},
+        Case{"layer_normalization", {i8, none}, i8, Kind::Native, Kind::Native},
+        Case{"gather", {i8, none}, i8, Kind::Native, Kind::Unsupported},
+        Case{"where", {none, i8, i8}, i8, Kind::Native, Kind::Unsupported},
+        Case{"einsum", {i8, i8}, i8, Kind::Rewrite, Kind::Rewrite}}) {
+    EXPECT_EQ(u85->legality({c.operation, c.operands, c.result, {}}).kind, c.onU85) << c.operation;
+    EXPECT_EQ(tosa->legality({c.operation, c.operands, c.result, {}}).kind, c.onU85) << c.operation;
+    EXPECT_EQ(u55->legality({c.operation, c.operands, c.result, {}}).kind, c.onU55) << c.operation;
+  }
 }
 
 TEST(Target, Snapdragon8Gen2SaysWhatWasMeasured) {
