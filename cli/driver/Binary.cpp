@@ -155,6 +155,8 @@ static llvm::Error addRecipePlaces(llvm::Error error, const Recipe &recipe) {
 }
 
 llvm::Error Compilation::emitBinary() {
+  if (target->runsIntegerPrograms())
+    return emitIntegerProgram();
   if (target->backend != "qnn-htp" || !options.emits("binary"))
     return llvm::Error::success();
   // What does not need the vendor's package is still written; the program then exits with its error.

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "cli/driver/Compilation.h"
 
+#include "lib/Export/Arm/Vela.h"
 #include "lib/Export/Vendor/QnnOptions.h"
 #include "lib/Support/NearestName.h"
 
@@ -64,6 +65,28 @@ static llvm::StringRef findFigureOption(const CompileOptions &options) {
   return options.metrics.empty() ? "" : "--metric";
 }
 
+/// What is asked for with --emit must exist for the target.
+static llvm::Error checkEmit(const CompileOptions &options, const Target &target) {
+  bool hasBinary = target.backend == "qnn-htp" || target.backend == "vela";
+  if (llvm::is_contained(options.emit, "binary") && !hasBinary)
+    return makeError(ErrorKind::Usage, "--emit binary: target '" + target.name + "' has no binary",
+                     {target.runsIntegerPrograms() ? "it has a TOSA file: --emit tosa"
+                                                   : "'nibble targets' lists the targets that have one"});
+  if (llvm::is_contained(options.emit, "tosa") && !target.runsIntegerPrograms())
+    return makeError(ErrorKind::Usage, "--emit tosa: target '" + target.name + "' runs no integer program",
+                     {"target 'tosa' and the ethos-u targets do"});
+  return llvm::Error::success();
+}
+
+/// Options of the vendor's compiler, by the names that it knows.
+static llvm::Error checkVendorOptions(const CompileOptions &options, const Target &target) {
+  if (target.backend == "vela")
+    return arm::checkVelaOptions(options.vendorOptions);
+  if (!options.vendorOptions.empty() && target.backend != "qnn-htp")
+    return makeError(ErrorKind::Usage, "--vendor-option: target '" + target.name + "' has no vendor's compiler");
+  return vendor::checkVendorOptions(options.vendorOptions);
+}
+
 llvm::Error Compilation::checkOptions() {
   llvm::StringRef figures = findFigureOption(options);
   if (!options.writeReport && !figures.empty())
@@ -72,9 +95,8 @@ llvm::Error Compilation::checkOptions() {
     return makeError(ErrorKind::Usage, "--eval has no effect with --no-report, which evaluates nothing");
   if (!figures.empty() && options.evaluation.empty() && options.calibration.empty())
     return makeError(ErrorKind::Usage, figures + " needs samples to evaluate on", {"give --eval PATH"});
-  if (llvm::is_contained(options.emit, "binary") && target->backend == "onnx")
-    return makeError(ErrorKind::Usage, "--emit binary: target '" + target->name + "' has no binary",
-                     {"'nibble targets' lists the targets that have one"});
+  if (llvm::Error error = checkEmit(options, *target))
+    return error;
   if (llvm::is_contained(options.emit, "matmulnbits") && !recipe.isWeightOnly())
     return makeError(ErrorKind::Usage,
                      "--emit matmulnbits: recipe '" + recipe.name + "' quantizes activations, which that form cannot",
@@ -93,11 +115,9 @@ llvm::Error Compilation::checkOptions() {
   if (target->backend == "qnn-htp" && options.emits("binary") && options.calibration.empty() && options.evaluation.empty())
     return makeError(ErrorKind::Usage, "the binary for target '" + target->name + "' is checked on samples, and none were given",
                      {"give --eval PATH or --calib PATH, or leave out the binary with --emit qdq"});
-  if (!options.vendorOptions.empty() && target->backend != "qnn-htp")
-    return makeError(ErrorKind::Usage, "--vendor-option: target '" + target->name + "' has no vendor's compiler");
   if (!options.emulationOption.empty() && (target->backend != "qnn-htp" || !options.emits("binary")))
     return makeError(ErrorKind::Usage, options.emulationOption + " has no effect: no binary is compiled");
-  if (llvm::Error error = vendor::checkVendorOptions(options.vendorOptions))
+  if (llvm::Error error = checkVendorOptions(options, *target))
     return error;
   if (llvm::Error error = readMetrics())
     return error;

@@ -52,6 +52,8 @@ private:
   llvm::Error lower();
   llvm::Error emit();
   llvm::Error emitBinary();
+  /// Writes the TOSA files of `integerModule`, and the binary where the target has a compiler.
+  llvm::Error emitIntegerProgram();
   llvm::Error evaluate();
   llvm::Error publish();
   /// The result of the run: gates, and what could not be written.
@@ -109,6 +111,8 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> reference;
   /// The program being compiled. Legalized float first, quantized after `quantize`.
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  /// The integer program, where the target runs one.
+  mlir::OwningOpRef<mlir::ModuleOp> integerModule;
   /// The legalized float program, against which layers are compared.
   mlir::OwningOpRef<mlir::ModuleOp> legalized;
 

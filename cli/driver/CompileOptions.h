@@ -21,7 +21,7 @@ struct CompileOptions {
   std::vector<std::string> calibration, evaluation;
   /// A statistics file to reuse in place of calibration data.
   std::string statisticsPath;
-  /// What to write: qdq, encodings, matmulnbits, binary. Empty means all that the recipe and target allow.
+  /// What to write: qdq, encodings, matmulnbits, tosa, binary. Empty means all that the recipe and target allow.
   std::vector<std::string> emit;
   bool writeReport = true;
   std::vector<std::string> metrics;

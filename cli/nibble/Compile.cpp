@@ -50,10 +50,10 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   addRepeatable("--eval", options.evaluation,
                 "Evaluation inputs of the deployed shape: folder of .npz, one .npz, .npy of tokens, or INPUT=FILE");
   command->add_option("--stats", options.statisticsPath, "Reuse a statistics file of an earlier run");
-  command->add_option("--emit", options.emit, "What to write: qdq, encodings, matmulnbits, binary (default: all that apply)")
+  command->add_option("--emit", options.emit, "What to write: qdq, encodings, matmulnbits, tosa, binary (default: all that apply)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"qdq", "encodings", "matmulnbits", "binary"}));
+      ->check(CLI::IsMember({"qdq", "encodings", "matmulnbits", "tosa", "binary"}));
   command->add_flag("--no-report", arguments->noReport, "Write no report and evaluate nothing");
   addRepeatable("--metric", options.metrics, "Task metric on --eval: sqnr, psnr, perplexity, kl, top1")
       ->check(CLI::IsMember({"sqnr", "psnr", "perplexity", "kl", "top1"}));

@@ -3,6 +3,7 @@
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -56,6 +57,7 @@ public:
     writeLayers();
     writeBinary();
     writeEstimate();
+    writeNpuProgram();
     writeChecks();
     if (!report.notes.empty()) {
       os << "\n## Notes\n\n";
@@ -199,6 +201,45 @@ private:
     os << "\n## Vendor's estimate\n\n" << e.estimator << ". An estimate of the vendor's tools, not a measurement.\n";
     header({"microseconds", "cycles", "DDR bytes filled", "DDR bytes spilled"});
     row({fixed(e.microseconds, 1), std::to_string(e.cycles), std::to_string(e.ddrFillBytes), std::to_string(e.ddrSpillBytes)});
+  }
+
+  void writeNpuProgram() {
+    if (!report.npuProgram)
+      return;
+    const NpuProgram &p = *report.npuProgram;
+    os << "\n## NPU program\n\n" << p.estimator << ". Estimates of the compiler's model of one inference, not "
+       << "measurements.\n";
+    header({"of", "figure"});
+    auto line = [&](const char *what, int64_t value) { row({what, std::to_string(value)}); };
+    line("operators on the NPU", p.operatorsOnNpu);
+    line("operators on the CPU", p.operatorsOnCpu);
+    row({"microseconds", fixed(p.microseconds, 1)});
+    line("cycles", p.cycles);
+    line("cycles of arithmetic alone", p.npuCycles);
+    line("cycles of DRAM alone", p.dramCycles);
+    line("multiply-accumulates", p.multiplyAccumulates);
+    line("bytes of SRAM needed", p.sramBytes);
+    line("bytes of DRAM needed", p.dramBytes);
+    line("bytes from and to DRAM", p.dramTrafficBytes);
+    line("bytes of weights, 4-bit ones counted as a byte", p.originalWeightBytes);
+    line("bytes of encoded weights", p.encodedWeightBytes);
+    line("bytes of the binary", p.bytes);
+    if (p.operators.empty())
+      return;
+    std::vector<const NpuOperator *> slowest;
+    for (const NpuOperator &op : p.operators)
+      slowest.push_back(&op);
+    // Equals stay in the order of execution, which is that of their addresses.
+    std::sort(slowest.begin(), slowest.end(), [](const NpuOperator *a, const NpuOperator *b) {
+      return a->cycles != b->cycles ? a->cycles > b->cycles : a < b;
+    });
+    slowest.resize(std::min(layersShown, slowest.size()));
+    os << "\nThe " << slowest.size() << " slowest of " << p.operators.size()
+       << " operators; one that was fused into another has no cycles of its own.\n";
+    header({"tensor", "operation", "cycles", "share", "arithmetic alone", "DRAM alone", "multiply-accumulates"});
+    for (const NpuOperator *op : slowest)
+      row({code(op->tensor), cell(op->operation), std::to_string(op->cycles), percent(op->cycles, p.cycles),
+           std::to_string(op->npuCycles), std::to_string(op->dramCycles), std::to_string(op->multiplyAccumulates)});
   }
 
   void writeChecks() {

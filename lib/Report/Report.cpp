@@ -59,6 +59,37 @@ template <typename T, typename Function> Array toArray(const std::vector<T> &row
   return array;
 }
 
+Object toObject(const NpuProgram &program) {
+  return Object{{"estimator", program.estimator},
+                {"files", program.files},
+                {"bytes", program.bytes},
+                {"operators_on_npu", program.operatorsOnNpu},
+                {"operators_on_cpu", program.operatorsOnCpu},
+                {"microseconds", program.microseconds},
+                {"cycles", program.cycles},
+                {"npu_cycles", program.npuCycles},
+                {"sram_cycles", program.sramCycles},
+                {"dram_cycles", program.dramCycles},
+                {"flash_cycles", program.flashCycles},
+                {"sram_bytes", program.sramBytes},
+                {"dram_bytes", program.dramBytes},
+                {"flash_bytes", program.flashBytes},
+                {"sram_traffic_bytes", program.sramTrafficBytes},
+                {"dram_traffic_bytes", program.dramTrafficBytes},
+                {"flash_traffic_bytes", program.flashTrafficBytes},
+                {"original_weight_bytes", program.originalWeightBytes},
+                {"encoded_weight_bytes", program.encodedWeightBytes},
+                {"multiply_accumulates", program.multiplyAccumulates},
+                {"operators", toArray(program.operators, [](const NpuOperator &op) {
+                   return Object{{"tensor", op.tensor},
+                                 {"operation", op.operation},
+                                 {"cycles", op.cycles},
+                                 {"npu_cycles", op.npuCycles},
+                                 {"dram_cycles", op.dramCycles},
+                                 {"multiply_accumulates", op.multiplyAccumulates}};
+                 })}};
+}
+
 } // namespace
 
 void sortLayers(std::vector<LayerError> &layers) {
@@ -114,6 +145,8 @@ Value toJson(const Report &report) {
                                      {"cycles", report.estimate->cycles},
                                      {"ddr_fill_bytes", report.estimate->ddrFillBytes},
                                      {"ddr_spill_bytes", report.estimate->ddrSpillBytes}};
+  if (report.npuProgram)
+    root["npu_program"] = toObject(*report.npuProgram);
   root["checks"] = toArray(report.checks, [](const Check &row) {
     return Object{{"name", row.name}, {"description", row.description}, {"found", number(row.found)},
                   {"bound", number(row.bound)}, {"passed", row.passed}};

@@ -59,6 +59,33 @@ struct VendorEstimate {
   int64_t cycles = 0, ddrFillBytes = 0, ddrSpillBytes = 0;
 };
 
+/// One operator of an NPU's program. Operators that were fused into another one have no row.
+struct NpuOperator {
+  /// The tensor that it makes, and what the compiler calls the operation.
+  std::string tensor, operation;
+  /// Of the operator, and what its arithmetic and its DRAM traffic alone take.
+  int64_t cycles = 0, npuCycles = 0, dramCycles = 0;
+  int64_t multiplyAccumulates = 0;
+};
+
+/// What a compiler for an NPU made of an integer program, with its own model of time and memory for one inference:
+/// estimates, never measurements. Of several files, which run one after another, memory is that of the largest and
+/// the rest the sum.
+struct NpuProgram {
+  std::string estimator;
+  int64_t files = 0, bytes = 0;
+  int64_t operatorsOnNpu = 0, operatorsOnCpu = 0;
+  double microseconds = 0;
+  int64_t cycles = 0, npuCycles = 0, sramCycles = 0, dramCycles = 0, flashCycles = 0;
+  /// Memory that is needed, and traffic.
+  int64_t sramBytes = 0, dramBytes = 0, flashBytes = 0;
+  int64_t sramTrafficBytes = 0, dramTrafficBytes = 0, flashTrafficBytes = 0;
+  /// Weights as the compiler counts them, 4-bit ones as a byte each, and encoded for the NPU.
+  int64_t originalWeightBytes = 0, encodedWeightBytes = 0;
+  int64_t multiplyAccumulates = 0;
+  std::vector<NpuOperator> operators;
+};
+
 /// What the vendor's compiler made of the model.
 struct VendorBinary {
   /// Nodes of the model that it took and that it left to the CPU, Q and DQ included; operators of its own graph.
@@ -112,6 +139,7 @@ struct Report {
   std::vector<MetricValue> metrics;
   std::optional<VendorBinary> binary;
   std::optional<VendorEstimate> estimate;
+  std::optional<NpuProgram> npuProgram;
   std::vector<Check> checks;
   std::vector<GateResult> gates;
   /// What the user should know: fallbacks, things inferred, things left out.

@@ -58,6 +58,12 @@ Report makeReport() {
                     {"top1", "htp-emulator", 4, 0.97, 1}, {"sqnr", "fake-quant", 16, 45, inf}};
   report.estimate = VendorEstimate{"offline estimate for another chip", 812.5, 1000000, 4096, 0};
   report.binary = VendorBinary{2892, 0, 900, 123456};
+  report.npuProgram.emplace();
+  report.npuProgram->estimator = "a compiler";
+  report.npuProgram->operatorsOnNpu = 17;
+  report.npuProgram->cycles = 4000;
+  report.npuProgram->encodedWeightBytes = 777;
+  report.npuProgram->operators = {{"quick", "Conv2D", 1000, 900, 10, 5}, {"slow", "MatMul", 3000, 2900, 20, 6}};
   report.checks = {{"twin", "quanta of the output", 0.6, 1, true}};
   report.notes = {"one thing"};
   sortLayers(report.layers);
@@ -71,6 +77,7 @@ TEST(Report, FitsItsSchema) {
   EXPECT_EQ(violationsOf(json, schemaText()), std::vector<std::string>());
   report.binary.reset();
   report.estimate.reset();
+  report.npuProgram.reset();
   EXPECT_EQ(violationsOf(toJson(report), schemaText()), std::vector<std::string>());
   // The validator does see what is wrong.
   llvm::json::Object broken = *json.getAsObject();
@@ -92,7 +99,8 @@ TEST(Report, IsReadable) {
        {"# model.onnx: w8a16 for snapdragon-8gen2", "`batch_size` = 2", "| `out\\|put` | onnxruntime | 16 | 41.50 |",
         "| `same` | htp-emulator | 4 | exact |", "| bits per weight | 32.000 | 8.800 |", "| compute nodes | 9 | 10 | 90.0 % |",
         "In float: erf (1)", "4-bit weights", "| 2892 | 0 | 900 | 123456 |", "not a measurement", "| sqnr | htp-emulator | 4 | 40 | 38 | FAILED: below the limit |",
-        "Task metrics (held-out calibration)"})
+        "Task metrics (held-out calibration)", "| operators on the NPU | 17 |", "| bytes of encoded weights | 777 |",
+        "| `slow` | MatMul | 3000 | 75.0 % | 2900 | 20 | 6 |\n| `quick` | Conv2D | 1000 |"})
     EXPECT_NE(text.find(fragment), std::string::npos) << fragment << "\n" << text;
   EXPECT_EQ(text.find("NOT CALIBRATED"), std::string::npos);
   report.isCalibrated = false;
