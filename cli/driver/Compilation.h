@@ -111,8 +111,6 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> reference;
   /// The program being compiled. Legalized float first, quantized after `quantize`.
   mlir::OwningOpRef<mlir::ModuleOp> module;
-  /// The integer program, where the target runs one.
-  mlir::OwningOpRef<mlir::ModuleOp> integerModule;
   /// The legalized float program, against which layers are compared.
   mlir::OwningOpRef<mlir::ModuleOp> legalized;
 
