@@ -85,6 +85,8 @@ llvm::Error Compilation::emitIntegerProgram() {
   if (files->size() > 1)
     noteAndReport("the TOSA file would pass 2 GiB: " + std::to_string(files->size()) + " files, one for every block, and " +
                   stem + ".blocks.json with their order");
+  if (llvm::Error error = checkIntegerProgram())
+    return error;
   if (target->backend != "vela" || !options.emits("binary"))
     return llvm::Error::success();
   llvm::Expected<arm::ArmTool> vela = arm::findVela();

@@ -1,9 +1,9 @@
 //===- Binary.cpp - the vendor's binary of a compile, checked --------------===//
 #include "cli/driver/Compilation.h"
+#include "cli/driver/EdgeRecorder.h"
 #include "cli/driver/Tolerance.h"
 
 #include "calib/Metrics/Evaluation.h"
-#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Export/ONNX/QDQ.h"
 #include "lib/Export/Vendor/HtpCheck.h"
@@ -11,34 +11,9 @@
 #include "lib/Support/AtomicFile.h"
 #include "lib/Support/Error.h"
 
-#include "llvm/ADT/DenseMap.h"
-
 using namespace mlir;
 
 namespace nibble::driver {
-
-namespace {
-
-/// Keeps the values on the edges between blocks.
-class EdgeRecorder : public runtime::ExecutionObserver {
-public:
-  explicit EdgeRecorder(func::FuncOp function) {
-    function.walk([&](nn::BlockOp block) {
-      for (Value value : block->getOperands())
-        edges.insert({nn::resolveThroughBlocks(value), Tensor()});
-      for (Value value : block->getResults())
-        edges.insert({nn::resolveThroughBlocks(value), Tensor()});
-    });
-  }
-  bool wants(Value value) override { return edges.contains(value); }
-  void onValue(Value value, const Tensor &tensor) override { edges[value] = tensor; }
-  Tensor find(Value value) const { return edges.lookup(nn::resolveThroughBlocks(value)); }
-
-private:
-  llvm::DenseMap<Value, Tensor> edges;
-};
-
-} // namespace
 
 /// A block with the integers that the reference computed on its edges.
 static llvm::Expected<vendor::BlockToCheck> makeBlockToCheck(nn::BlockOp block, ModuleOp module, const Target &target,

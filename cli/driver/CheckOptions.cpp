@@ -115,8 +115,11 @@ llvm::Error Compilation::checkOptions() {
   if (target->backend == "qnn-htp" && options.emits("binary") && options.calibration.empty() && options.evaluation.empty())
     return makeError(ErrorKind::Usage, "the binary for target '" + target->name + "' is checked on samples, and none were given",
                      {"give --eval PATH or --calib PATH, or leave out the binary with --emit qdq"});
-  if (!options.emulationOption.empty() && (target->backend != "qnn-htp" || !options.emits("binary")))
-    return makeError(ErrorKind::Usage, options.emulationOption + " has no effect: no binary is compiled");
+  bool checksIntegers = target->runsIntegerPrograms() && (options.emits("tosa") || options.emits("binary"));
+  bool emulates = target->backend == "qnn-htp" && options.emits("binary");
+  if (!options.emulationOption.empty() && !emulates && !(checksIntegers && options.emulationOption == "--check-seconds"))
+    return makeError(ErrorKind::Usage, options.emulationOption + " has no effect: no binary is compiled that the "
+                                                                 "vendor's emulation could run");
   if (llvm::Error error = checkVendorOptions(options, *target))
     return error;
   if (llvm::Error error = readMetrics())

@@ -54,6 +54,8 @@ private:
   llvm::Error emitBinary();
   /// Writes the TOSA files of `integerModule`, and the binary where the target has a compiler.
   llvm::Error emitIntegerProgram();
+  /// Compares the integer runtime with the TOSA reference model on a sample, block by block.
+  llvm::Error checkIntegerProgram();
   llvm::Error evaluate();
   llvm::Error publish();
   /// The result of the run: gates, and what could not be written.
