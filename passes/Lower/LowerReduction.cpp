@@ -4,6 +4,7 @@
 #include "passes/Lower/Operands.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 
@@ -64,9 +65,13 @@ FailureOr<Stored> lowerSum(Lowering &lowering, const LoweringRequest &request, b
   bool isNumber = request.grid.high <= request.grid.low;
   if (isNumber && isMean)
     return lowering.refuse(op, "the mean of integers has no integer form");
+  int64_t largest = std::numeric_limits<int32_t>::max() / count;
+  if (isNumber && b.magnitude(value) > largest) {
+    lowering.remark(op, "its sum of " + Twine(count) + " integers may leave 32 bits: integers beyond " +
+                            Twine(largest) + " are summed as that");
+    value = b.clamp(value, -largest, largest);
+  }
   Sum sum = sumUp(b, value, positions);
-  if (isNumber && sum.dropped)
-    return lowering.refuse(op, "its sum may leave 32 bits");
   double factor = step * std::ldexp(1.0, static_cast<int>(sum.dropped)) / (isMean ? static_cast<double>(count) : 1.0);
   Stored reduced{isNumber ? sum.value : lowering.toGrid(sum.value, factor, request.grid), request.grid, input->order};
   return lowering.reshape(reduced, nn::shapeOf(op->getResult(0)));

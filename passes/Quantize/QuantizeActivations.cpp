@@ -113,8 +113,8 @@ private:
   }
 
   /// For scores + mask in front of a softmax: the lowest value worth representing. Every row has an unmasked
-  /// score, which is at least the smallest score seen; a value further below it than ln(2^(bits + 1)) is
-  /// less than half a step of the softmax's result.
+  /// score, which is at least the smallest score seen; a value further below it than ln(2^(bits + 2)) is
+  /// less than a quarter of a step of the softmax's result, which every arithmetic rounds to zero.
   std::optional<float> findScoreFloor(QuantizerUse &use, Value value, unsigned bits) {
     auto add = value.getDefiningOp<nn::AddOp>();
     if (!add || !reachesOnlySoftmax(use.fakeQuants.front().getInput(), /*throughSums=*/false))
@@ -127,7 +127,7 @@ private:
       if (!getConstant(operand) && seen && (!scores || seen->min > scores->min))
         scores = seen;
     }
-    float reach = std::log(2.0f) * static_cast<float>(bits + 1);
+    float reach = std::log(2.0f) * static_cast<float>(bits + 2);
     if (!sum || !scores || sum->min >= scores->min - reach)
       return std::nullopt;
     return scores->min - reach;
