@@ -238,11 +238,11 @@ func.func @main(%s: tensor<1x4xf32> {nn.name = "s"}, %m: tensor<1x4xf32> {nn.nam
   statistics.tensors["a"] = makeStatistics(-104, 5);
   statistics.tensors["p"] = makeStatistics(0, 1);
   ASSERT_TRUE(run(attention, w8a8)) << messages;
-  // Eight bits resolve 9 ln 2 below the largest score of a row, which is at least -4.
-  double floor = -4 - 9 * std::log(2.0);
+  // Eight bits resolve 10 ln 2 below the largest score of a row, which is at least -4.
+  double floor = -4 - 10 * std::log(2.0);
   EXPECT_NEAR(encodingOf("a").scales[0], (5 - floor) / 255, 1e-6);
   ASSERT_TRUE(run(attention, "weights: {bits: 8}\nactivations: {bits: 16}\n")) << messages;
-  EXPECT_NEAR(encodingOf("a").scales[0], (5 + 4 + 17 * std::log(2.0)) / 65535, 1e-6);
+  EXPECT_NEAR(encodingOf("a").scales[0], (5 + 4 + 18 * std::log(2.0)) / 65535, 1e-6);
 }
 
 } // namespace
