@@ -79,11 +79,14 @@ void DnnlPrimitive::run(const void *sourceData, const void *weightData, const vo
                           "could not execute a primitive");
 }
 
-PackedWeights packWeights(const dnnl::memory::desc &plain, const void *data, const dnnl::memory::desc &packed) {
+WeightPacker::WeightPacker(const dnnl::memory::desc &plain, const dnnl::memory::desc &packed)
+    : plain(plain), packed(packed), reorder(dnnl::reorder::primitive_desc(dnnlEngine(), plain, dnnlEngine(), packed)) {}
+
+PackedWeights WeightPacker::pack(const void *data) const {
   PackedWeights result{packed, std::shared_ptr<void>(allocateAligned(packed.get_size()))};
   dnnl::memory from(plain, dnnlEngine(), const_cast<void *>(data));
   dnnl::memory to(packed, dnnlEngine(), result.data.get());
-  dnnl::reorder(from, to).execute(threadStream(), from, to);
+  reorder.execute(threadStream(), from, to);
   return result;
 }
 

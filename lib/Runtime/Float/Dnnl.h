@@ -37,8 +37,23 @@ struct PackedWeights {
   dnnl::memory::desc description;
   std::shared_ptr<void> data;
 };
-/// Reorders `data`, described by `plain`, into `packed`. Throws dnnl::error.
-PackedWeights packWeights(const dnnl::memory::desc &plain, const void *data, const dnnl::memory::desc &packed);
+/// Reorders bytes in one layout into another one.
+class WeightPacker {
+public:
+  WeightPacker() = default;
+  /// Throws dnnl::error.
+  WeightPacker(const dnnl::memory::desc &plain, const dnnl::memory::desc &packed);
+  /// On the calling thread. Throws dnnl::error.
+  PackedWeights pack(const void *data) const;
+
+private:
+  dnnl::memory::desc plain, packed;
+  dnnl::reorder reorder;
+};
+/// The same for bytes that are packed once.
+inline PackedWeights packWeights(const dnnl::memory::desc &plain, const void *data, const dnnl::memory::desc &packed) {
+  return WeightPacker(plain, packed).pack(data);
+}
 
 /// row-major C[rows, columns] = alpha * op(A) op(B) + beta * C on the calling thread; a transposed
 /// operand is stored [inner, rows] or [columns, inner]. Leading dimensions are in elements.

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Tosa/IR/TosaOps.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 
@@ -102,7 +103,10 @@ public:
         return unsupported(op, "operand has a type that elementwise operations do not have");
       operation.operands[i] = laneOf(op->getOperand(i), shapeOf(op->getResult(0)));
     }
-    lanes[op->getResult(0)] = program.addOperation(std::move(operation));
+    if (changesNothing(operation, *elementTypeOf(op->getOperand(0))))
+      lanes[op->getResult(0)] = operation.operands[0];
+    else
+      lanes[op->getResult(0)] = program.addOperation(std::move(operation));
     return llvm::Error::success();
   }
 
@@ -184,7 +188,28 @@ private:
     operation.opcode = isWide ? TileOpcode::RescaleWide : TileOpcode::Rescale;
     operation.multiplier = static_cast<int32_t>(multiplier->valuesAsInt64()[0]);
     operation.shift = static_cast<int>(shift->valuesAsInt64()[0]);
+    if (!isWide)
+      simplifyRescale(operation);
     return llvm::Error::success();
+  }
+
+  /// A multiplier that is a power of two needs no product. Double rounding differs from single beyond a shift of 31.
+  static void simplifyRescale(TileOperation &operation) {
+    auto multiplier = static_cast<uint32_t>(operation.multiplier);
+    if (!llvm::isPowerOf2_32(multiplier) || (operation.doubleRound && operation.shift > 31))
+      return;
+    int shift = operation.shift - static_cast<int>(llvm::Log2_32(multiplier));
+    if (shift < 0 || shift > 31)
+      return;
+    operation.opcode = shift == 0 ? TileOpcode::RescaleByOne : TileOpcode::RescaleByPower;
+    operation.shift = shift;
+  }
+
+  /// Lanes of 32 bits hold an element of any type, so that widening needs no operation.
+  static bool changesNothing(const TileOperation &operation, ElementType from) {
+    auto [low, high] = rangeOf(from);
+    return operation.opcode == TileOpcode::RescaleByOne && operation.inputZero == operation.outputZero &&
+           operation.low <= low && operation.high >= high;
   }
 
   llvm::Error addTable(tosa::TableOp op, TileOperation &operation) {

@@ -23,9 +23,14 @@ Kernel makeTileKernel(TileProgram program);
 /// The kernel of one operation.
 llvm::Expected<Kernel> makeElementwise(const NodeSpec &spec);
 
-/// Groups the elementwise operations of `block`, and takes a matrix product or convolution into the group that
-/// alone reads its result.
-StepPlan planElementwise(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved);
+/// Type and shape of a value; false where an integer program has no such values.
+bool describeValue(mlir::Value value, ValueSpec &spec);
+
+/// Makes steps of maxima of slices that reduce an axis to its largest element.
+void planMaxima(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved, StepPlan &plan);
+/// Groups the elementwise operations of `block` that `plan` does not hold yet, and takes a matrix product or
+/// convolution into the group that alone reads its result.
+void planElementwise(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved, StepPlan &plan);
 
 } // namespace nibble::runtime
 

@@ -33,17 +33,17 @@ int64_t countOf(Value value) {
 
 class Grouping {
 public:
-  Grouping(Block &block, llvm::function_ref<bool(Value)> isObserved) : isObserved(isObserved) {
+  /// Operations of `plan` are left alone.
+  Grouping(Block &block, llvm::function_ref<bool(Value)> isObserved, const StepPlan &plan)
+      : isObserved(isObserved), planned(plan) {
     for (Operation &op : block)
       visit(&op);
   }
 
-  StepPlan takePlan() {
-    StepPlan plan;
+  void addSteps(StepPlan &plan) {
     for (Group &group : groups)
       if (!group.members.empty())
         addStep(group, plan);
-    return plan;
   }
 
 private:
@@ -59,7 +59,8 @@ private:
     llvm::SmallSetVector<int, 4> joined;
     int home = -1;
     bool isView = isa<tosa::ReshapeOp, tosa::IdentityOp>(op);
-    if ((isElementwise(op) || isView) && countOf(op->getResult(0)) > 0) {
+    bool isPlanned = planned.steps.contains(op) || planned.absorbed.contains(op);
+    if ((isElementwise(op) || isView) && !isPlanned && countOf(op->getResult(0)) > 0) {
       int64_t count = countOf(op->getResult(0));
       for (Value operand : op->getOperands()) {
         auto found = groupOf.find(operand.getDefiningOp());
@@ -139,12 +140,12 @@ private:
     step.spec.op = last;
     for (Value operand : step.operands) {
       OperandSpec spec;
-      spec.present = describe(operand, spec);
+      spec.present = describeValue(operand, spec);
       step.spec.operands.push_back(std::move(spec));
     }
     for (Value result : results) {
       ValueSpec spec;
-      if (!describe(result, spec))
+      if (!describeValue(result, spec))
         return;
       step.spec.results.push_back(std::move(spec));
     }
@@ -165,17 +166,8 @@ private:
     plan.steps.try_emplace(last, std::move(step));
   }
 
-  static bool describe(Value value, ValueSpec &spec) {
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    std::optional<ElementType> elementType = type ? storageType(type.getElementType()) : std::nullopt;
-    if (!elementType || !type.hasStaticShape())
-      return false;
-    spec.type = *elementType;
-    spec.shape.assign(type.getShape().begin(), type.getShape().end());
-    return true;
-  }
-
   llvm::function_ref<bool(Value)> isObserved;
+  const StepPlan &planned;
   std::vector<Group> groups;
   llvm::DenseMap<Operation *, int> groupOf;
   llvm::DenseSet<Value> constants;
@@ -183,8 +175,18 @@ private:
 
 } // namespace
 
-StepPlan planElementwise(Block &block, llvm::function_ref<bool(Value)> isObserved) {
-  return Grouping(block, isObserved).takePlan();
+bool describeValue(Value value, ValueSpec &spec) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  std::optional<ElementType> elementType = type ? storageType(type.getElementType()) : std::nullopt;
+  if (!elementType || !type.hasStaticShape())
+    return false;
+  spec.type = *elementType;
+  spec.shape.assign(type.getShape().begin(), type.getShape().end());
+  return true;
+}
+
+void planElementwise(Block &block, llvm::function_ref<bool(Value)> isObserved, StepPlan &plan) {
+  Grouping(block, isObserved, plan).addSteps(plan);
 }
 
 } // namespace nibble::runtime

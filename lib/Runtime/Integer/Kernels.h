@@ -15,6 +15,9 @@ void registerIntegerResizeKernels(KernelRegistry &registry);
 /// A convolution of every channel on its own. With `checked`, sums that leave the accumulator are an error.
 llvm::Expected<Kernel> makeDepthwise(const NodeSpec &spec, bool checked);
 
+/// The largest elements along `axis`.
+llvm::Expected<Kernel> makeMaximumAlong(const NodeSpec &spec, int64_t axis);
+
 /// Wraps the kernel of an operation in a check of what TOSA leaves unpredictable.
 Kernel checkOperation(const NodeSpec &spec, Kernel kernel);
 

@@ -129,6 +129,7 @@ void Product::makePrimitives() {
       at->second = {DnnlPrimitive::make(description, false), description.impl_info_str()};
       layout = at->second.primitive.weights;
     }
+    packers.try_emplace(columns, plainRight(columns), layout);
   }
 }
 
@@ -210,9 +211,8 @@ PackedRight Product::pack(const void *values, const Tensor &bias) const {
   }
   for (int64_t tile = 0; tile < columnTileCount(); ++tile)
     for (int plane = 0; plane < right.count; ++plane)
-      result.tiles.push_back(packWeights(plainRight(columnsOf(tile)),
-                                         planes[plane] + tile * columnsPerTile * size.columnStride,
-                                         layouts.at(columnsOf(tile))));
+      result.tiles.push_back(
+          packers.at(columnsOf(tile)).pack(planes[plane] + tile * columnsPerTile * size.columnStride));
   return result;
 }
 

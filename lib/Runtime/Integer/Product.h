@@ -95,6 +95,7 @@ private:
   std::map<std::pair<int64_t, int64_t>, Made> primitives;
   /// By columns of a tile.
   std::map<int64_t, dnnl::memory::desc> layouts;
+  std::map<int64_t, WeightPacker> packers;
 };
 
 } // namespace nibble::runtime

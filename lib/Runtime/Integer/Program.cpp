@@ -60,7 +60,12 @@ public:
 
   StepPlan planSteps(Block &block, llvm::function_ref<bool(Value)> isObserved) const override {
     // A check reads the operands of its operation, so that every operation is a step.
-    return options.checked ? StepPlan() : planElementwise(block, isObserved);
+    StepPlan plan;
+    if (options.checked)
+      return plan;
+    planMaxima(block, isObserved, plan);
+    planElementwise(block, isObserved, plan);
+    return plan;
   }
 
   llvm::Expected<Kernel> makeKernel(const NodeSpec &spec) const override {

@@ -77,10 +77,9 @@ Kernel reductionKernel(int64_t outer, int64_t length, int64_t inner) {
   return kernel;
 }
 
-template <class Op, class Join>
-llvm::Expected<Kernel> makeReduction(const NodeSpec &spec) {
+template <class Join>
+llvm::Expected<Kernel> makeReductionAlong(const NodeSpec &spec, int64_t axis) {
   const Shape &in = spec.operands[0].shape;
-  int64_t axis = cast<Op>(spec.op).getAxis();
   int64_t outer = dimensionProduct(in, 0, axis), length = in[static_cast<size_t>(axis)];
   int64_t inner = dimensionProduct(in, axis + 1, static_cast<int64_t>(in.size()));
   switch (spec.operands[0].type) {
@@ -92,7 +91,16 @@ llvm::Expected<Kernel> makeReduction(const NodeSpec &spec) {
   }
 }
 
+template <class Op, class Join>
+llvm::Expected<Kernel> makeReduction(const NodeSpec &spec) {
+  return makeReductionAlong<Join>(spec, cast<Op>(spec.op).getAxis());
+}
+
 } // namespace
+
+llvm::Expected<Kernel> makeMaximumAlong(const NodeSpec &spec, int64_t axis) {
+  return makeReductionAlong<Maximum>(spec, axis);
+}
 
 void registerIntegerReductionKernels(KernelRegistry &registry) {
   registry["tosa.reduce_sum"] = makeReduction<tosa::ReduceSumOp, Sum>;

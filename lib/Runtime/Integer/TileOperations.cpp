@@ -207,6 +207,18 @@ void runTileOperation(const TileOperation &op, int64_t count, const std::array<c
     return rescale(op, count, a, result);
   case TileOpcode::RescaleEach:
     return rescaleEach<int32_t>(op, count, operands, result);
+  case TileOpcode::RescaleByPower:
+    return map1(count, a, result, [zero = op.inputZero, outputZero = op.outputZero, low = op.low, high = op.high,
+                                   shift = op.shift](int32_t x) NIBBLE_INLINE {
+      // floor((x + 2^(shift - 1)) / 2^shift) without a sum that could leave 32 bits.
+      int32_t rounded = ((wrapSubtract(x, zero) >> (shift - 1)) + 1) >> 1;
+      return std::clamp(wrapAdd(rounded, outputZero), low, high);
+    });
+  case TileOpcode::RescaleByOne:
+    return map1(count, a, result, [offset = op.outputZero - op.inputZero, low = op.low,
+                                   high = op.high](int32_t x) NIBBLE_INLINE {
+      return std::clamp(wrapAdd(x, offset), low, high);
+    });
   case TileOpcode::RescaleWide:
     return rescaleWide(op, count, a, result);
   case TileOpcode::RescaleWideEach:

@@ -32,44 +32,96 @@ void convertElements(const From *from, To *to, int64_t count) {
   });
 }
 
+/// A place in a broadcast tensor.
+class BroadcastCursor {
+public:
+  BroadcastCursor(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides, int64_t element)
+      : sizes(sizes), strides(strides), position(sizes.size()) {
+    for (size_t dim = sizes.size(); dim-- > 0;) {
+      position[dim] = element % sizes[dim];
+      element /= sizes[dim];
+      from += position[dim] * strides[dim];
+    }
+  }
+  int64_t offset() const { return from; }
+  int64_t leftInRow() const { return sizes.back() - position.back(); }
+  /// Elements until dimension `dim` counts on; all of them where it has just done so.
+  bool isAtStartBelow(size_t dim) const {
+    return llvm::all_of(llvm::ArrayRef(position).drop_front(dim + 1), [](int64_t index) { return index == 0; });
+  }
+  int64_t leftIn(size_t dim) const { return sizes[dim] - position[dim]; }
+  /// Goes `count` steps along `dim`, at most as many as are left, and to the start of what is below it.
+  void advance(size_t dim, int64_t count) {
+    for (size_t below = dim + 1; below < sizes.size(); ++below)
+      position[below] = 0;
+    position[dim] += count;
+    from += count * strides[dim];
+    while (position[dim] == sizes[dim]) {
+      from -= sizes[dim] * strides[dim];
+      position[dim] = 0;
+      if (dim-- == 0)
+        return;
+      from += strides[dim];
+      ++position[dim];
+    }
+  }
+
+private:
+  llvm::ArrayRef<int64_t> sizes, strides;
+  llvm::SmallVector<int64_t, 6> position;
+  int64_t from = 0;
+};
+
+/// The outermost dimension along which short blocks repeat, and their length; 0 where there is none.
+std::pair<size_t, int64_t> findRepeatedBlock(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides) {
+  constexpr int64_t longestBlock = 512;
+  std::pair<size_t, int64_t> found(0, 0);
+  int64_t block = 1;
+  for (size_t dim = sizes.size(); dim-- > 0 && block <= longestBlock; block *= sizes[dim])
+    if (strides[dim] == 0 && block > 1)
+      found = {dim, block};
+  return found;
+}
+
 /// Reads `count` elements from element `begin` of the broadcast tensor on.
 template <class T, class L>
 void gatherElements(llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides, const T *data, int64_t begin,
                     int64_t count, L *lane) {
-  size_t rank = sizes.size();
-  int64_t inner = sizes[rank - 1], innerStride = strides[rank - 1];
-  llvm::SmallVector<int64_t, 6> position(rank);
-  int64_t rest = begin, offset = 0;
-  for (size_t dim = rank; dim-- > 0;) {
-    position[dim] = rest % sizes[dim];
-    rest /= sizes[dim];
-    offset += position[dim] * strides[dim];
-  }
-  simd([=, &position]() NIBBLE_INLINE {
-    int64_t at = 0, from = offset, step = std::min(count, inner - position[rank - 1]);
-    while (true) {
+  BroadcastCursor cursor(sizes, strides, begin);
+  auto [repeated, block] = findRepeatedBlock(sizes, strides);
+  size_t last = sizes.size() - 1;
+  bool isDense = strides.back() != 0;
+  simd([=, &cursor]() NIBBLE_INLINE {
+    int64_t blockStart = -1;
+    for (int64_t at = 0; at < count;) {
+      if (block && cursor.isAtStartBelow(repeated)) {
+        // The block that has just been read follows as often as its dimension has places left.
+        if (blockStart >= 0 && at == blockStart + block) {
+          int64_t copies = std::min(cursor.leftIn(repeated), (count - at) / block);
+          for (int64_t done = 0; done < copies; ++done)
+            std::memcpy(lane + at + done * block, lane + blockStart, static_cast<size_t>(block) * sizeof(L));
+          at += copies * block;
+          blockStart = -1;
+          if (copies) {
+            cursor.advance(repeated, copies);
+            continue;
+          }
+        } else if (cursor.leftIn(repeated) > 1) {
+          blockStart = at;
+        }
+      }
+      int64_t step = std::min(count - at, cursor.leftInRow());
       L *to = lane + at;
-      if (innerStride) {
-        const T *row = data + from;
+      const T *row = data + cursor.offset();
+      if (isDense) {
         NIBBLE_INDEPENDENT
         for (int64_t i = 0; i < step; ++i)
           to[i] = static_cast<L>(row[i]);
       } else {
-        std::fill_n(to, step, static_cast<L>(data[from]));
+        std::fill_n(to, step, static_cast<L>(row[0]));
       }
       at += step;
-      if (at == count)
-        return;
-      from -= position[rank - 1] * innerStride;
-      position[rank - 1] = 0;
-      for (size_t dim = rank - 1; dim-- > 0;) {
-        from += strides[dim];
-        if (++position[dim] < sizes[dim])
-          break;
-        from -= sizes[dim] * strides[dim];
-        position[dim] = 0;
-      }
-      step = std::min(count - at, inner);
+      cursor.advance(last, step);
     }
   });
 }

@@ -44,7 +44,10 @@ enum class TileOpcode : uint8_t {
   /// One multiplier and shift, or one for each element in operands 1 and 2.
   Rescale,
   RescaleEach,
-  /// The same for lanes of 64 bits.
+  /// A rescaling by 2^-shift that rounds, and one by 1.
+  RescaleByPower,
+  RescaleByOne,
+  /// The same as the first two for lanes of 64 bits.
   RescaleWide,
   RescaleWideEach,
   TableBytes,
