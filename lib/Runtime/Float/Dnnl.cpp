@@ -2,6 +2,7 @@
 
 #include "llvm/Support/ErrorHandling.h"
 #include <array>
+#include <atomic>
 #include <cstdlib>
 
 namespace nibble::runtime {
@@ -56,26 +57,54 @@ dnnl::primitive_attr dnnlAttributes() {
 
 void *threadScratch(unsigned slot, size_t bytes) { return scratch(slot, bytes); }
 
+class DnnlPrimitive::Arguments {
+public:
+  explicit Arguments(const DnnlPrimitive &primitive) {
+    add(DNNL_ARG_SRC, primitive.source);
+    add(DNNL_ARG_WEIGHTS, primitive.weights);
+    add(DNNL_ARG_DST, primitive.target);
+    if (primitive.hasBias)
+      add(DNNL_ARG_BIAS, primitive.bias);
+    if (primitive.scratchBytes)
+      add(DNNL_ARG_SCRATCHPAD, {{static_cast<int64_t>(primitive.scratchBytes)}, dnnl::memory::data_type::u8,
+                                dnnl::memory::format_tag::a});
+  }
+  /// `data` in the order of the constructor.
+  void set(llvm::ArrayRef<const void *> data) {
+    for (auto [memory, pointer] : llvm::zip(memories, data))
+      dnnl::error::wrap_c_api(dnnl_memory_set_data_handle(memory.get(), const_cast<void *>(pointer)),
+                              "could not set the data of a memory object");
+  }
+  llvm::ArrayRef<dnnl_exec_arg_t> get() const { return list; }
+
+private:
+  void add(int kind, const dnnl::memory::desc &description) {
+    memories.emplace_back(description, dnnlEngine(), nullptr);
+    list.push_back({kind, memories.back().get()});
+  }
+  llvm::SmallVector<dnnl::memory, 5> memories;
+  llvm::SmallVector<dnnl_exec_arg_t, 5> list;
+};
+
+std::shared_ptr<std::array<std::unique_ptr<DnnlPrimitive::Arguments>, 32>> DnnlPrimitive::makeThreadArguments() {
+  return std::make_shared<std::array<std::unique_ptr<Arguments>, 32>>();
+}
+
 void DnnlPrimitive::run(const void *sourceData, const void *weightData, const void *biasData, void *targetData) const {
-  auto wrap = [](const dnnl::memory::desc &description, const void *data) {
-    return dnnl::memory(description, dnnlEngine(), const_cast<void *>(data));
-  };
-  dnnl::memory in = wrap(source, sourceData), weight = wrap(weights, weightData), out = wrap(target, targetData);
-  dnnl::memory scratchMemory, biasMemory;
-  std::array<dnnl_exec_arg_t, 5> arguments{{{DNNL_ARG_SRC, in.get()}, {DNNL_ARG_WEIGHTS, weight.get()},
-                                            {DNNL_ARG_DST, out.get()}}};
-  int count = 3;
-  if (hasBias) {
-    biasMemory = wrap(bias, biasData);
-    arguments[static_cast<size_t>(count++)] = {DNNL_ARG_BIAS, biasMemory.get()};
-  }
-  if (scratchBytes) {
-    dnnl::memory::desc bytes({static_cast<int64_t>(scratchBytes)}, dnnl::memory::data_type::u8,
-                             dnnl::memory::format_tag::a);
-    scratchMemory = wrap(bytes, scratch(primitiveSlot, scratchBytes));
-    arguments[static_cast<size_t>(count++)] = {DNNL_ARG_SCRATCHPAD, scratchMemory.get()};
-  }
-  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.get(), threadStream().get(), count, arguments.data()),
+  static std::atomic<size_t> threads{0};
+  static thread_local const size_t thread = threads++;
+  std::unique_ptr<Arguments> own;
+  std::unique_ptr<Arguments> &mine = thread < arguments->size() ? (*arguments)[thread] : own;
+  if (!mine)
+    mine = std::make_unique<Arguments>(*this);
+  llvm::SmallVector<const void *, 5> data = {sourceData, weightData, targetData};
+  if (hasBias)
+    data.push_back(biasData);
+  if (scratchBytes)
+    data.push_back(scratch(primitiveSlot, scratchBytes));
+  mine->set(data);
+  llvm::ArrayRef<dnnl_exec_arg_t> list = mine->get();
+  dnnl::error::wrap_c_api(dnnl_primitive_execute(primitive.get(), threadStream().get(), static_cast<int>(list.size()), list.data()),
                           "could not execute a primitive");
 }
 

@@ -8,6 +8,7 @@
 #define NIBBLE_RUNTIME_FLOAT_DNNL_H
 
 #include "lib/Support/Error.h"
+#include <array>
 #include <dnnl.hpp>
 #include <memory>
 
@@ -25,9 +26,14 @@ struct DnnlPrimitive {
   size_t scratchBytes = 0;
   dnnl::memory::desc source, weights, bias, target;
   bool hasBias = false;
+  /// What one thread passes to the primitive. Objects of oneDNN for it cost as much to make as a small product.
+  class Arguments;
+  /// By thread; those of threads beyond the last are made for every run.
+  std::shared_ptr<std::array<std::unique_ptr<Arguments>, 32>> arguments;
 
   template <class Description>
   static DnnlPrimitive make(const Description &description, bool hasBias);
+  static std::shared_ptr<std::array<std::unique_ptr<Arguments>, 32>> makeThreadArguments();
   /// Runs on the calling thread. Throws dnnl::error.
   void run(const void *sourceData, const void *weightData, const void *biasData, void *targetData) const;
 };
@@ -83,6 +89,7 @@ DnnlPrimitive DnnlPrimitive::make(const Description &description, bool hasBias) 
   if (hasBias)
     result.bias = description.query_md(dnnl::query::weights_md, 1);
   result.primitive = dnnl::primitive(description.get());
+  result.arguments = makeThreadArguments();
   return result;
 }
 

@@ -50,6 +50,17 @@ void transposePlane(const T *source, int64_t sourceStride, T *target, int64_t ro
           target[r * columns + c] = source[c * sourceStride + r];
 }
 
+/// Short rows of whole words are copied without a call.
+NIBBLE_INLINE inline void copyRow(const void *from, void *to, size_t bytes) {
+  constexpr size_t word = 16, longestRow = 128;
+  if (bytes % word || bytes > longestRow) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  for (size_t at = 0; at < bytes; at += word)
+    std::memcpy(static_cast<char *>(to) + at, static_cast<const char *>(from) + at, word);
+}
+
 } // namespace
 
 template <class T>
@@ -65,18 +76,28 @@ void StridedCopy::run(const T *source, T *target) const {
   int64_t planeSize = isTransposition ? sizes[rank - 2] * inner : inner;
   int64_t outerCount = dimensionProduct(sizes, 0, static_cast<int64_t>(outerRank));
   parallelRanges(outerCount, 32768 / planeSize, [&](int64_t begin, int64_t end) {
-    for (int64_t outer = begin; outer < end; ++outer) {
-      int64_t rest = outer;
-      const T *from = source;
+    llvm::SmallVector<int64_t, 6> position(outerRank);
+    const T *from = source;
+    int64_t rest = begin;
+    for (size_t dim = outerRank; dim-- > 0; rest /= sizes[dim]) {
+      position[dim] = rest % sizes[dim];
+      from += position[dim] * strides[dim];
+    }
+    auto advance = [&] {
       for (size_t dim = outerRank; dim-- > 0;) {
-        from += rest % sizes[dim] * strides[dim];
-        rest /= sizes[dim];
+        from += strides[dim];
+        if (++position[dim] < sizes[dim])
+          return;
+        from -= sizes[dim] * strides[dim];
+        position[dim] = 0;
       }
+    };
+    for (int64_t outer = begin; outer < end; ++outer, advance()) {
       T *to = target + outer * planeSize;
       if (isTransposition)
         transposePlane(from, innerStride, to, sizes[rank - 2], inner);
       else if (innerStride == 1)
-        std::memcpy(to, from, static_cast<size_t>(inner) * sizeof(T));
+        copyRow(from, to, static_cast<size_t>(inner) * sizeof(T));
       else
         for (int64_t i = 0; i < inner; ++i)
           to[i] = from[i * innerStride];

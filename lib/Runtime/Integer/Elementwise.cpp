@@ -223,9 +223,11 @@ private:
       return makeError(ErrorKind::BadInput,
                        "table has " + llvm::Twine(values.size()) + " entries; wanted " + llvm::Twine(wanted));
     auto table = std::make_shared<std::vector<int32_t>>();
-    operation.opcode = isBytes ? TileOpcode::TableBytes : TileOpcode::TableWords;
-    if (isBytes)
+    operation.opcode = isBytes ? TileOpcode::TableEntries : TileOpcode::TableWords;
+    if (isBytes) {
       table->assign(values.begin(), values.end());
+      operation.inputZero = INT8_MIN;
+    }
     for (size_t i = 0; !isBytes && i < 512; ++i) {
       int64_t step = values[i + 1] - values[i];
       if (step < INT16_MIN || step > INT16_MAX)

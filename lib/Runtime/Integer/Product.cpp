@@ -88,11 +88,12 @@ void Product::chooseTiles() {
   // The left tile and its sums stay in the second cache level; rows in multiples of 32 fill the units.
   constexpr int64_t cacheBytes = 3 << 19;
   int64_t rowBytes = left.count * left.elementBytes * size.inner + size.columns * (wide ? 8 : 4);
-  rowsPerTile = std::clamp<int64_t>(cacheBytes / rowBytes / 32 * 32, 32, 128);
+  rowsPerTile = std::clamp<int64_t>(cacheBytes / rowBytes / 32 * 32, 32, 256);
+  int64_t wantedRowTiles = std::max<int64_t>(1, 4 / size.batch);
   if (size.rows <= 32)
     rowsPerTile = size.rows;
   else
-    rowsPerTile = std::min(rowsPerTile, roundUp((size.rows + 3) / 4, 32));
+    rowsPerTile = std::min(rowsPerTile, roundUp((size.rows + wantedRowTiles - 1) / wantedRowTiles, 32));
   int64_t rowTiles = (size.rows + rowsPerTile - 1) / rowsPerTile;
   int64_t wanted = std::max<int64_t>(1, 4 / (rowTiles * size.batch));
   columnsPerTile = wanted == 1 ? size.columns : std::max<int64_t>(64, roundUp((size.columns + wanted - 1) / wanted, 64));
@@ -290,25 +291,33 @@ void Product::addTerms(int64_t rows, int64_t tile, const void *leftData, const i
   int64_t columns = columnsOf(tile), first = tile * columnsPerTile, leading = size.columns;
   int64_t rightOffset = right.offset - size.rightZero, planeRows = rows * columns;
   const int64_t *terms = rightData.columnTerms.data() + first;
-  for (int64_t row = 0; row < rows; ++row) {
+  llvm::SmallVector<int64_t, 128> rowTerms(static_cast<size_t>(rows), 0);
+  for (int64_t row = 0; rightOffset && row < rows; ++row) {
     int64_t rowTerm = 0;
-    if (rightOffset)
-      for (int p = 0; p < left.count; ++p) {
-        int64_t at = (p * rows + row) * size.inner;
-        rowTerm += left.factors[static_cast<size_t>(p)] *
-                   (exact ? sumRow(static_cast<const int16_t *>(leftData) + at, size.inner)
-                          : sumRow(static_cast<const uint8_t *>(leftData) + at, size.inner));
-      }
-    rowTerm *= rightOffset;
-    if (!wide) {
-      int32_t *out = static_cast<int32_t *>(sums) + row * leading + first;
-      simd([=]() NIBBLE_INLINE {
+    for (int p = 0; p < left.count; ++p) {
+      int64_t at = (p * rows + row) * size.inner;
+      rowTerm += left.factors[static_cast<size_t>(p)] *
+                 (exact ? sumRow(static_cast<const int16_t *>(leftData) + at, size.inner)
+                        : sumRow(static_cast<const uint8_t *>(leftData) + at, size.inner));
+    }
+    rowTerms[static_cast<size_t>(row)] = rowTerm * rightOffset;
+  }
+  const int64_t *termsOfRows = rowTerms.data();
+  if (!wide) {
+    int32_t *out = static_cast<int32_t *>(sums) + first;
+    simd([=]() NIBBLE_INLINE {
+      for (int64_t row = 0; row < rows; ++row) {
+        int32_t *line = out + row * leading;
+        auto rowTerm = static_cast<uint32_t>(termsOfRows[row]);
         NIBBLE_INDEPENDENT
         for (int64_t n = 0; n < columns; ++n)
-          out[n] = static_cast<int32_t>(static_cast<uint32_t>(out[n]) + static_cast<uint32_t>(terms[n] + rowTerm));
-      });
-      continue;
-    }
+          line[n] = static_cast<int32_t>(static_cast<uint32_t>(line[n]) + static_cast<uint32_t>(terms[n]) + rowTerm);
+      }
+    });
+    return;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t rowTerm = termsOfRows[row];
     int64_t *out = static_cast<int64_t *>(sums) + row * leading + first;
     if (!raw) {
       simd([=]() NIBBLE_INLINE {

@@ -7,6 +7,9 @@
 #include "lib/Runtime/Float/Simd.h"
 #include "lib/Runtime/Integer/TileProgram.h"
 
+#include <bit>
+#include <cstring>
+
 namespace nibble::runtime {
 namespace {
 
@@ -31,6 +34,12 @@ NIBBLE_INLINE inline int64_t roundingOf(int64_t value, int64_t shift, bool doubl
   return shift > 31 ? round + first : round;
 }
 
+/// The value of a table of 512 entries at a 16-bit integer.
+NIBBLE_INLINE inline int32_t readWords(const int32_t *table, int32_t x) {
+  int32_t entry = table[(x + 32768) >> 7], base = static_cast<int16_t>(entry), step = entry >> 16;
+  return base * 128 + step * (x & 127);
+}
+
 template <class Function>
 NIBBLE_INLINE inline void map1(int64_t count, const void *a, void *result, Function function) {
   const int32_t *x = static_cast<const int32_t *>(a);
@@ -53,49 +62,101 @@ NIBBLE_INLINE inline void map2(int64_t count, const void *a, const void *b, void
   });
 }
 
-/// One multiplier for all elements. A value that the operation allows gives a 32-bit result.
-void rescale(const TileOperation &op, int64_t count, const void *a, void *result) {
-  int32_t zero = op.inputZero, outputZero = op.outputZero, low = op.low, high = op.high, multiplier = op.multiplier;
-  int shift = op.shift;
-  if (op.doubleRound && shift > 31) {
-    map1(count, a, result, [=](int32_t x) NIBBLE_INLINE {
-      int32_t value = wrapSubtract(x, zero);
-      int64_t product = int64_t(value) * multiplier + roundingOf(value, shift, true);
-      return std::clamp(wrapAdd(static_cast<int32_t>(product >> shift), outputZero), low, high);
-    });
-    return;
-  }
-  int64_t round = int64_t(1) << (shift - 1);
-  map1(count, a, result, [=](int32_t x) NIBBLE_INLINE {
-    int64_t product = int64_t(wrapSubtract(x, zero)) * multiplier + round;
-    return std::clamp(wrapAdd(static_cast<int32_t>(product >> shift), outputZero), low, high);
+/// Neighbours in the halves of 64 bits: products of 32-bit integers fill 64 bits, and machines form them from every
+/// other element of a vector, so that halves spare the moves between vectors of 32 and of 64 bits.
+struct Pair {
+  int64_t first, second;
+};
+NIBBLE_INLINE inline Pair loadPair(const int32_t *from) {
+  int64_t both;
+  std::memcpy(&both, from, sizeof both);
+  Pair pair{static_cast<int32_t>(both), both >> 32};
+  if constexpr (std::endian::native == std::endian::big)
+    std::swap(pair.first, pair.second);
+  return pair;
+}
+NIBBLE_INLINE inline void storePair(int32_t *to, Pair pair) {
+  if constexpr (std::endian::native == std::endian::big)
+    std::swap(pair.first, pair.second);
+  uint64_t both = static_cast<uint32_t>(pair.first) | static_cast<uint64_t>(pair.second) << 32;
+  std::memcpy(to, &both, sizeof both);
+}
+
+/// out[i] = the low 32 bits of function(i, ...operands[i]), which is computed in 64.
+template <class Function, class... Operands>
+NIBBLE_INLINE inline void mapPairs(int64_t count, int32_t *out, Function function, const Operands *...operands) {
+  simd([=]() NIBBLE_INLINE {
+    NIBBLE_INDEPENDENT
+    for (int64_t i = 0; i < count / 2; ++i)
+      storePair(out + 2 * i, {function(loadPair(operands + 2 * i).first...), function(loadPair(operands + 2 * i).second...)});
+    if (count % 2)
+      out[count - 1] = static_cast<int32_t>(function(int64_t(operands[count - 1])...));
   });
 }
 
-template <class T>
+/// Zero point and range of results that rescaling left in `out`.
+void finishRescale(const TileOperation &op, int64_t count, int32_t *out) {
+  int32_t zero = op.outputZero, low = op.low, high = op.high;
+  if (zero || low != INT32_MIN || high != INT32_MAX)
+    map1(count, out, out, [=](int32_t x) NIBBLE_INLINE { return std::clamp(wrapAdd(x, zero), low, high); });
+}
+
+/// `x` less the input's zero point, computed in `out` where that is not 0.
+const int32_t *removeZero(const TileOperation &op, int64_t count, const void *x, int32_t *out) {
+  int32_t zero = op.inputZero;
+  if (!zero)
+    return static_cast<const int32_t *>(x);
+  map1(count, x, out, [=](int32_t value) NIBBLE_INLINE { return wrapSubtract(value, zero); });
+  return out;
+}
+
+/// One multiplier for all elements. A value that the operation allows gives a 32-bit result.
+void rescale(const TileOperation &op, int64_t count, const void *a, void *result) {
+  int32_t *out = static_cast<int32_t *>(result);
+  const int32_t *x = removeZero(op, count, a, out);
+  int64_t multiplier = op.multiplier, shift = op.shift, round = int64_t(1) << (shift - 1);
+  if (op.doubleRound && shift > 31)
+    mapPairs(count, out, [=](int64_t value) NIBBLE_INLINE {
+      return (value * multiplier + roundingOf(value, shift, true)) >> shift;
+    }, x);
+  else
+    mapPairs(count, out, [=](int64_t value) NIBBLE_INLINE { return (value * multiplier + round) >> shift; }, x);
+  finishRescale(op, count, out);
+}
+
+/// A multiplier and a shift for every element.
 void rescaleEach(const TileOperation &op, int64_t count, const std::array<const void *, 3> &operands, void *result) {
-  const T *x = static_cast<const T *>(operands[0]);
+  int32_t *out = static_cast<int32_t *>(result);
+  const int32_t *x = removeZero(op, count, operands[0], out);
   const int32_t *multipliers = static_cast<const int32_t *>(operands[1]);
   const int32_t *shifts = static_cast<const int32_t *>(operands[2]);
-  int32_t *out = static_cast<int32_t *>(result);
-  T zero = op.inputZero;
-  int64_t outputZero = op.outputZero, low = op.low, high = op.high;
-  bool doubleRound = op.doubleRound;
   auto loop = [=](auto isDouble) NIBBLE_INLINE {
-    simd([=]() NIBBLE_INLINE {
-      NIBBLE_INDEPENDENT
-      for (int64_t i = 0; i < count; ++i) {
-        T value = x[i] - zero;
-        int64_t shift = shifts[i];
-        int64_t product = int64_t(value) * multipliers[i] + roundingOf(value, shift, isDouble());
-        out[i] = static_cast<int32_t>(std::clamp((product >> shift) + outputZero, low, high));
-      }
-    });
+    mapPairs(count, out, [=](int64_t value, int64_t multiplier, int64_t shift) NIBBLE_INLINE {
+      return (value * multiplier + roundingOf(value, shift, isDouble())) >> shift;
+    }, x, multipliers, shifts);
   };
-  if (doubleRound)
+  if (op.doubleRound)
     loop(std::true_type());
   else
     loop(std::false_type());
+  finishRescale(op, count, out);
+}
+
+void rescaleWideEach(const TileOperation &op, int64_t count, const std::array<const void *, 3> &operands,
+                     void *result) {
+  const int64_t *x = static_cast<const int64_t *>(operands[0]);
+  const int32_t *multipliers = static_cast<const int32_t *>(operands[1]);
+  const int32_t *shifts = static_cast<const int32_t *>(operands[2]);
+  int32_t *out = static_cast<int32_t *>(result);
+  int64_t zero = op.inputZero, outputZero = op.outputZero, low = op.low, high = op.high;
+  simd([=]() NIBBLE_INLINE {
+    NIBBLE_INDEPENDENT
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t shift = shifts[i], round = int64_t(1) << (shift - 1);
+      int64_t scaled = ((x[i] - zero) * multipliers[i] + round) >> shift;
+      out[i] = static_cast<int32_t>(std::clamp(scaled + outputZero, low, high));
+    }
+  });
 }
 
 void rescaleWide(const TileOperation &op, int64_t count, const void *a, void *result) {
@@ -114,6 +175,8 @@ void rescaleWide(const TileOperation &op, int64_t count, const void *a, void *re
 
 } // namespace
 
+int32_t readTableWords(const std::vector<int32_t> &table, int16_t x) { return readWords(table.data(), x); }
+
 void runTileOperation(const TileOperation &op, int64_t count, const std::array<const void *, 3> &operands,
                       void *result) {
   const void *a = operands[0], *b = operands[1];
@@ -130,9 +193,9 @@ void runTileOperation(const TileOperation &op, int64_t count, const std::array<c
     });
   case TileOpcode::MultiplyShift: {
     int64_t round = int64_t(1) << (op.shift - 1);
-    return map2(count, a, b, result, [round, shift = op.shift](int32_t x, int32_t y) NIBBLE_INLINE {
-      return static_cast<int32_t>((int64_t(x) * y + round) >> shift);
-    });
+    return mapPairs(count, static_cast<int32_t *>(result), [round, shift = op.shift](int64_t x, int64_t y) NIBBLE_INLINE {
+      return (x * y + round) >> shift;
+    }, static_cast<const int32_t *>(a), static_cast<const int32_t *>(b));
   }
   case TileOpcode::ArithmeticRight:
     return map2(count, a, b, result, [](int32_t x, int32_t y) NIBBLE_INLINE { return x >> (y & 31); });
@@ -206,7 +269,7 @@ void runTileOperation(const TileOperation &op, int64_t count, const std::array<c
   case TileOpcode::Rescale:
     return rescale(op, count, a, result);
   case TileOpcode::RescaleEach:
-    return rescaleEach<int32_t>(op, count, operands, result);
+    return rescaleEach(op, count, operands, result);
   case TileOpcode::RescaleByPower:
     return map1(count, a, result, [zero = op.inputZero, outputZero = op.outputZero, low = op.low, high = op.high,
                                    shift = op.shift](int32_t x) NIBBLE_INLINE {
@@ -222,14 +285,14 @@ void runTileOperation(const TileOperation &op, int64_t count, const std::array<c
   case TileOpcode::RescaleWide:
     return rescaleWide(op, count, a, result);
   case TileOpcode::RescaleWideEach:
-    return rescaleEach<int64_t>(op, count, operands, result);
-  case TileOpcode::TableBytes:
-    return map1(count, a, result, [table = op.table->data() + 128](int32_t x) NIBBLE_INLINE { return table[x]; });
-  case TileOpcode::TableWords:
-    return map1(count, a, result, [table = op.table->data()](int32_t x) NIBBLE_INLINE {
-      int32_t entry = table[(x + 32768) >> 7], base = static_cast<int16_t>(entry), step = entry >> 16;
-      return base * 128 + step * (x & 127);
+    return rescaleWideEach(op, count, operands, result);
+  case TileOpcode::TableEntries:
+    return map1(count, a, result, [table = op.table->data(), first = op.inputZero,
+                                   last = static_cast<int32_t>(op.table->size()) - 1](int32_t x) NIBBLE_INLINE {
+      return table[std::clamp(wrapSubtract(x, first), 0, last)];
     });
+  case TileOpcode::TableWords:
+    return map1(count, a, result, [table = op.table->data()](int32_t x) NIBBLE_INLINE { return readWords(table, x); });
   case TileOpcode::Wrap:
     return map1(count, a, result, [width](int32_t x) NIBBLE_INLINE {
       return signExtend(static_cast<uint32_t>(x), width);

@@ -198,7 +198,50 @@ int64_t TileProgram::partialBytes() const {
   return 0;
 }
 
+/// Small integers times 128 are the knots of a table of words, which then is one of entries.
+void TileProgram::joinTables() {
+  constexpr int32_t reach = 32768 / 128;
+  for (TileOperation &table : operations) {
+    if (table.opcode != TileOpcode::TableWords)
+      continue;
+    auto scaling = llvm::find_if(operations, [&](const TileOperation &op) { return op.result == table.operands[0]; });
+    bool isTimes128 = scaling != operations.end() && scaling->opcode == TileOpcode::Rescale &&
+                      int64_t(scaling->multiplier) == int64_t(128) << scaling->shift && !scaling->inputZero &&
+                      !scaling->outputZero && scaling->low == INT16_MIN && scaling->high == INT16_MAX;
+    if (!isTimes128)
+      continue;
+    auto entries = std::make_shared<std::vector<int32_t>>();
+    for (int32_t x = -reach; x <= reach; ++x)
+      entries->push_back(readTableWords(*table.table, static_cast<int16_t>(std::min(x * 128, INT16_MAX))));
+    table.opcode = TileOpcode::TableEntries;
+    table.table = std::move(entries);
+    table.inputZero = -reach;
+    table.operands[0] = scaling->operands[0];
+  }
+}
+
+void TileProgram::dropUnused() {
+  std::vector<bool> isRead(lanes.size(), false);
+  for (const Output &output : outputs)
+    isRead[static_cast<size_t>(output.lane)] = true;
+  std::vector<TileOperation> kept;
+  for (TileOperation &operation : llvm::reverse(operations)) {
+    if (!isRead[static_cast<size_t>(operation.result)])
+      continue;
+    for (Lane operand : operation.operands)
+      if (operand >= 0)
+        isRead[static_cast<size_t>(operand)] = true;
+    kept.push_back(std::move(operation));
+  }
+  operations.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
+  llvm::erase_if(sources, [&](const Source &source) {
+    return !isRead[static_cast<size_t>(source.lane)] && (source.input < 0 || source.input != partialInput);
+  });
+}
+
 void TileProgram::finish() {
+  joinTables();
+  dropUnused();
   // The last operation that reads a lane; outputs are read after all.
   int end = static_cast<int>(operations.size());
   std::vector<int> lastUse(lanes.size(), -1);

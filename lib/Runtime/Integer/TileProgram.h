@@ -50,7 +50,8 @@ enum class TileOpcode : uint8_t {
   /// The same as the first two for lanes of 64 bits.
   RescaleWide,
   RescaleWideEach,
-  TableBytes,
+  /// The entry of an integer, and 16-bit entries with what lies between them.
+  TableEntries,
   TableWords,
   /// The low `width` bits, and whether any bit is set.
   Wrap,
@@ -71,8 +72,8 @@ struct TileOperation {
   int32_t multiplier = 0;
   int shift = 0;
   bool doubleRound = false;
-  /// TableBytes: the value for every byte from -128 on. TableWords: 512 entries, the value in the low 16
-  /// bits and the step to the next in the high ones.
+  /// TableEntries: the values for integers from `inputZero` on; what lies beyond has the value of the nearest.
+  /// TableWords: 512 entries, the value in the low 16 bits and the step to the next in the high ones.
   std::shared_ptr<const std::vector<int32_t>> table;
 };
 
@@ -121,6 +122,8 @@ private:
     /// The output that the lane is computed in, or -1.
     int directOutput = -1;
   };
+  void joinTables();
+  void dropUnused();
   Lane addSource(Source source, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> resultShape);
   Lane newLane(bool isWide);
   static int64_t bytesOf(const LaneInfo &lane) { return tileSize * (lane.isWide ? 8 : 4); }
@@ -132,6 +135,9 @@ private:
   int64_t scratchBytes = 0;
   int partialInput = -1;
 };
+
+/// What TileOpcode::TableWords gives for `x`.
+int32_t readTableWords(const std::vector<int32_t> &table, int16_t x);
 
 /// Computes one operation on `count` lanes. Operands and the result do not overlap.
 void runTileOperation(const TileOperation &operation, int64_t count, const std::array<const void *, 3> &operands,
