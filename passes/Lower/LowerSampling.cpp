@@ -100,11 +100,14 @@ FailureOr<Stored> lowerNearest(Lowering &lowering, nn::ResizeOp op, const Stored
     repeats[dim] = repeatsEach ? result[dim] / shape[dim] : 0;
   }
   if (input.rank() == pictureRank && repeats[0] == 1 && repeats[1] == 1 && repeats[2] > 0 && repeats[3] > 0) {
-    // Every pixel is repeated: half a step before it to half a step behind it.
+    // Every pixel is repeated: half a step before it to half a step behind it. Not all NPUs resize several pictures.
     Stored picture = channelsLast(lowering, input);
     auto axis = [](int64_t factor) { return Axis{2 * factor, 2, 1 - factor, factor - 1}; };
-    picture.value = resize(b, picture.value, axis(repeats[2]), axis(repeats[3]), result[2], result[3], b.bits(picture.value),
-                           tosa::ResizeMode::NEAREST_NEIGHBOR);
+    SmallVector<Value> resized;
+    for (int64_t i = 0; i < result[0]; ++i)
+      resized.push_back(resize(b, b.sliceAxis(picture.value, 0, i, 1), axis(repeats[2]), axis(repeats[3]), result[2],
+                               result[3], b.bits(picture.value), tosa::ResizeMode::NEAREST_NEIGHBOR));
+    picture.value = b.concat(resized, 0);
     return picture;
   }
   Value value = lowering.inModelOrder(input);
