@@ -1,0 +1,175 @@
+//===- MeasureLowering.cpp - how far an integer program is from float ------===//
+//
+// usage: measure-lowering MODEL RECIPE FIRST.npz [NEXT.npz...]
+// Quantizes the model for target `tosa` with the samples, lowers it, and compares its first output on them with what
+// float operations make of the same quantized operands: prints the largest and the root-mean-square distance of the
+// integers from the float result on their grid, in quanta, and the number of values.
+//
+//===----------------------------------------------------------------------===//
+#include "calib/Observers/StatisticsCollector.h"
+#include "cli/driver/IntegerModel.h"
+#include "lib/Dialect/NN/Blocks.h"
+#include "lib/Dialect/NN/Names.h"
+#include "lib/Dialect/NN/Quantizers.h"
+#include "lib/Import/ONNX/Import.h"
+#include "lib/Runtime/Float/Interpreter.h"
+#include "lib/Support/Npy.h"
+#include "passes/Passes.h"
+
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace nibble;
+
+namespace {
+
+llvm::Error runPasses(ModuleOp module, llvm::function_ref<void(PassManager &)> build) {
+  PassManager manager(module.getContext());
+  build(manager);
+  return failed(manager.run(module)) ? makeError(ErrorKind::Unsupported, "a pass failed") : llvm::Error::success();
+}
+
+func::FuncOp mainOf(ModuleOp module) { return module.lookupSymbol<func::FuncOp>("main"); }
+
+/// Keeps one value of a run.
+class ValueRecorder : public runtime::ExecutionObserver {
+public:
+  explicit ValueRecorder(Value value) : value(value) {}
+  bool wants(Value other) override { return other == value; }
+  void onValue(Value, const Tensor &tensor) override { kept = tensor; }
+  Tensor kept;
+
+private:
+  Value value;
+};
+
+using Sample = std::vector<Tensor>;
+
+llvm::Expected<std::vector<Sample>> readSamples(func::FuncOp function, llvm::ArrayRef<std::string> paths) {
+  std::vector<Sample> samples;
+  for (const std::string &path : paths) {
+    llvm::Expected<std::vector<NamedTensor>> given = readNpz(path);
+    if (!given)
+      return given.takeError();
+    Sample sample;
+    for (BlockArgument argument : function.getArguments())
+      for (const NamedTensor &tensor : *given)
+        if (tensor.name == nn::tensorName(argument))
+          sample.push_back(tensor.tensor);
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
+llvm::Expected<quant::Statistics> calibrate(ModuleOp module, llvm::ArrayRef<Sample> samples) {
+  calib::StatisticsCollector collector;
+  auto program = runtime::Program::create(mainOf(module), &collector);
+  if (!program)
+    return program.takeError();
+  for (auto [index, sample] : llvm::enumerate(samples)) {
+    collector.beginSample(std::to_string(index), std::to_string(index));
+    if (auto outputs = (*program)->run(sample); !outputs)
+      return outputs.takeError();
+    if (llvm::Error error = collector.endSample())
+      return std::move(error);
+  }
+  return collector.finish("");
+}
+
+/// The distances of integer results from float ones.
+struct Distances {
+  double largest = 0, squares = 0;
+  int64_t count = 0;
+  void add(double distance) {
+    largest = std::max(largest, std::abs(distance));
+    squares += distance * distance;
+    ++count;
+  }
+};
+
+llvm::Error measure(llvm::StringRef modelPath, llvm::StringRef recipeName, llvm::ArrayRef<std::string> paths) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  context.loadDialect<nn::NNDialect, func::FuncDialect>();
+  auto target = Target::load("tosa");
+  if (!target)
+    return target.takeError();
+  auto recipe = Recipe::load(recipeName);
+  if (!recipe)
+    return recipe.takeError();
+  auto model = onnx_import::importModel(modelPath, context, {});
+  if (!model)
+    return model.takeError();
+  ModuleOp module = **model;
+  if (llvm::Error error = runPasses(module, [&](PassManager &manager) {
+        buildNormalizePipeline(manager);
+        buildLegalizePipeline(manager, **target);
+      }))
+    return error;
+  auto samples = readSamples(mainOf(module), paths);
+  if (!samples)
+    return samples.takeError();
+  auto statistics = calibrate(module, *samples);
+  if (!statistics)
+    return statistics.takeError();
+  if (llvm::Error error = runPasses(module, [&](PassManager &manager) {
+        buildQuantizePipeline(manager, *statistics, *recipe, **target);
+      }))
+    return error;
+  OwningOpRef<ModuleOp> lowered(module.clone());
+  if (llvm::Error error = runPasses(*lowered, [&](PassManager &manager) { buildLowerPipeline(manager); }))
+    return error;
+
+  Value result = nn::resolveThroughBlocks(mainOf(module).getBody().front().getTerminator()->getOperand(0));
+  auto rounding = result.getDefiningOp<nn::FakeQuantOp>();
+  if (!rounding)
+    return makeError(ErrorKind::BadInput, "the output of '" + modelPath + "' is not rounded");
+  auto encoding = nn::readEncoding(nn::quantizerOf(result));
+  if (!encoding)
+    return encoding.takeError();
+  ValueRecorder recorder(nn::resolveThroughBlocks(rounding.getInput()));
+  auto program = runtime::Program::create(mainOf(module), &recorder);
+  if (!program)
+    return program.takeError();
+  std::vector<std::string> names;
+  for (BlockArgument argument : mainOf(module).getArguments())
+    names.push_back(nn::tensorName(argument));
+  auto integers = driver::IntegerModel::create(*lowered, names);
+  if (!integers)
+    return integers.takeError();
+
+  double scale = encoding->scales.front();
+  // A one of the grid's ends: what lies beyond is clamped in both.
+  Tensor ends = Tensor::fromValues<float>({2}, {-INFINITY, INFINITY});
+  auto stored = quant::quantize(ends, *encoding);
+  if (!stored)
+    return stored.takeError();
+  Tensor reach = quant::dequantize(*stored, *encoding);
+  Distances distances;
+  for (const Sample &sample : *samples) {
+    if (auto outputs = (*program)->run(sample); !outputs)
+      return outputs.takeError();
+    auto found = (*integers)->run(sample);
+    if (!found)
+      return found.takeError();
+    for (int64_t i = 0; i < recorder.kept.elementCount(); ++i) {
+      double wanted = std::clamp(recorder.kept.valueAsDouble(i), reach.valueAsDouble(0), reach.valueAsDouble(1));
+      distances.add((found->front().valueAsDouble(i) - wanted) / scale);
+    }
+  }
+  llvm::outs() << llvm::format("%.3f %.3f %lld\n", distances.largest,
+                               std::sqrt(distances.squares / static_cast<double>(distances.count)),
+                               static_cast<long long>(distances.count));
+  return llvm::Error::success();
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 4) {
+    llvm::errs() << "usage: measure-lowering MODEL RECIPE FIRST.npz [NEXT.npz...]\n";
+    return 1;
+  }
+  return reportError(measure(argv[1], argv[2], std::vector<std::string>(argv + 3, argv + argc)), llvm::errs());
+}
