@@ -45,7 +45,8 @@ Interval operator-(Interval x, Interval y) {
 }
 
 Interval operator*(Interval x, Interval y) {
-  auto [low, high] = std::minmax({Wide(x.low) * y.low, Wide(x.low) * y.high, Wide(x.high) * y.low, Wide(x.high) * y.high});
+  auto [low, high] =
+      std::minmax({Wide(x.low) * y.low, Wide(x.low) * y.high, Wide(x.high) * y.low, Wide(x.high) * y.high});
   return {saturate(low), saturate(high)};
 }
 
