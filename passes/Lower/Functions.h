@@ -13,6 +13,9 @@ using ElementwiseFunction =
 /// function(input) on `grid`, by a TABLE.
 llvm::FailureOr<Stored> lookUp(Lowering &lowering, const Stored &input, const ElementwiseFunction &function, const Grid &grid);
 
+/// An operation of one operand by lookUp() of its float function.
+llvm::FailureOr<Stored> lowerUnary(Lowering &lowering, const LoweringRequest &request);
+
 /// The elementwise operation `op` with operand `variable` at `points` and its other operands, in order, at
 /// `constants`.
 llvm::LogicalResult evaluateElementwise(mlir::Operation *op, unsigned variable, llvm::ArrayRef<double> points,

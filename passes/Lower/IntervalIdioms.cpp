@@ -108,6 +108,15 @@ int64_t powerOfTwo(int64_t exponent) {
   return exponent < 0 ? 0 : exponent > 62 ? most : int64_t(1) << exponent;
 }
 
+/// The constant c of `c >> shift`, rounded toward minus infinity, or of minus that.
+std::optional<int64_t> matchShiftedLimit(IntervalAnalysis &analysis, Value limit, Value shift) {
+  auto right = resolveMoved(limit).getDefiningOp<tosa::ArithmeticRightShiftOp>();
+  if (!right || right.getRound() || resolveMoved(right.getInput2()) != resolveMoved(shift))
+    return std::nullopt;
+  Interval shifted = analysis.of(right.getInput1());
+  return shifted.isPoint() && shifted.low >= 0 ? std::optional(shifted.low) : std::nullopt;
+}
+
 /// `value` times 2^shift, for a shift that TOSA defines.
 Interval shiftLeft(int64_t value, int64_t shift) {
   return Interval::point(value) * Interval::point(powerOfTwo(std::clamp<int64_t>(shift, 0, 31)));
@@ -150,6 +159,17 @@ Interval boundNormalized(IntervalAnalysis &analysis, tosa::LogicalLeftShiftOp op
       low = std::min(low, shiftLeft(value.low, shift->floor).low);
   }
   return {low, high};
+}
+
+Interval boundLimited(IntervalAnalysis &analysis, tosa::LogicalLeftShiftOp op) {
+  auto atLeast = resolveMoved(op.getInput1()).getDefiningOp<tosa::MaximumOp>();
+  auto atMost = atLeast ? resolveMoved(atLeast.getInput1()).getDefiningOp<tosa::MinimumOp>() : nullptr;
+  auto negated = atLeast ? resolveMoved(atLeast.getInput2()).getDefiningOp<tosa::SubOp>() : nullptr;
+  if (!atMost || !negated || analysis.of(negated.getInput1()) != Interval::point(0))
+    return {};
+  std::optional<int64_t> high = matchShiftedLimit(analysis, atMost.getInput2(), op.getInput2());
+  std::optional<int64_t> low = matchShiftedLimit(analysis, negated.getInput2(), op.getInput2());
+  return high && low ? Interval{-*low, *high} : Interval();
 }
 
 } // namespace nibble

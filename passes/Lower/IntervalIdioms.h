@@ -15,6 +15,9 @@ Interval boundDifference(IntervalAnalysis &analysis, mlir::tosa::SubOp op);
 /// rounded down to a multiple and kept within limits or not. Everything where it is not of this form.
 Interval boundNormalized(IntervalAnalysis &analysis, mlir::tosa::LogicalLeftShiftOp op);
 
+/// Bounds of `max(min(x, c >> shift), -(c >> shift)) << shift`: c. Everything where it is not of this form.
+Interval boundLimited(IntervalAnalysis &analysis, mlir::tosa::LogicalLeftShiftOp op);
+
 } // namespace nibble
 
 #endif

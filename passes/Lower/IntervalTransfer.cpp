@@ -94,7 +94,7 @@ struct Evaluator {
   Interval evaluateLeftShift(tosa::LogicalLeftShiftOp shiftOp) {
     Interval x = of(shiftOp.getInput1()), shift = shiftOf(shiftOp.getInput2(), bitsOf(shiftOp.getInput1()));
     Interval shifted = x * Interval{int64_t(1) << shift.low, int64_t(1) << shift.high};
-    return shifted.intersect(boundNormalized(analysis, shiftOp));
+    return shifted.intersect(boundNormalized(analysis, shiftOp)).intersect(boundLimited(analysis, shiftOp));
   }
 
   /// Bits that both operands can have, or sign extensions of them.

@@ -125,27 +125,16 @@ FailureOr<Stored> lowerMul(Lowering &lowering, const LoweringRequest &request) {
   return Stored{lowering.toGrid(product, step, request.grid), request.grid, aligned->order};
 }
 
-FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
+/// numerator / divisor on `grid`, both i32. `unit` is the quotient of their steps.
+Value divide(Lowering &lowering, Value numerator, Value divisor, double unit, const Grid &grid) {
   TosaBuilder &b = lowering.b;
-  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
-  if (failed(aligned))
-    return failure();
-  const Stored &x = aligned->operands[0], &y = aligned->operands[1];
-  if (isNumber(request.grid)) {
-    Value quotient = b.create<tosa::IntDivOp>(x.value.getType(), x.value, y.value).getResult();
-    return Stored{quotient, request.grid, aligned->order};
-  }
-  if (std::optional<double> divisor = findSplat(lowering, request.op->getOperand(1)); divisor && *divisor != 0)
-    return scaleBy(lowering, x, 1 / *divisor, request.grid);
   // |y| by its reciprocal, and the sign by a product. A divisor of 0 counts as one step.
-  Value numerator = lowering.reals32(x), divisor = lowering.reals32(y);
   int64_t rank = b.rank(divisor);
   Value sign = b.clamp(divisor, -1, 1);
   Reciprocal inverse = reciprocal(b, b.maximum(b.abs(divisor), b.scalar(1, rank)));
   // x / y = x * mantissa * 2^(shift - 60) in steps of the quotient of both scales. As many fractional bits are kept
   // as leave room for the largest value of the result's grid; what reaches beyond saturates there anyway.
-  double unit = x.grid.scale / y.grid.scale;
-  double reach = std::max(std::abs(request.grid.lowest()), std::abs(request.grid.highest())) / unit;
+  double reach = std::max(std::abs(grid.lowest()), std::abs(grid.highest())) / unit;
   int64_t fraction = std::clamp<int64_t>(28 - static_cast<int64_t>(std::ceil(std::log2(std::max(reach, 1e-9)))), 0, 40);
   Value scaled = b.mul(numerator, inverse.mantissa, 18);
   Value down = b.sub(b.scalar(60 - 18 - fraction, rank), inverse.shift);
@@ -156,8 +145,34 @@ FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
   quotient = b.minimum(quotient, limit);
   quotient = b.maximum(quotient, b.sub(b.scalar(0, rank), limit));
   quotient = b.mul(b.shiftLeft(quotient, left), sign);
-  return Stored{lowering.toGrid(quotient, unit * std::ldexp(1.0, -static_cast<int>(fraction)), request.grid), request.grid,
-                aligned->order};
+  return lowering.toGrid(quotient, unit * std::ldexp(1.0, -static_cast<int>(fraction)), grid);
+}
+
+FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
+  FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
+  if (failed(aligned))
+    return failure();
+  const Stored &x = aligned->operands[0], &y = aligned->operands[1];
+  if (isNumber(request.grid))
+    return Stored{lowering.b.intDiv(x.value, y.value), request.grid, aligned->order};
+  if (std::optional<double> divisor = findSplat(lowering, request.op->getOperand(1)); divisor && *divisor != 0)
+    return scaleBy(lowering, x, 1 / *divisor, request.grid);
+  Value quotient =
+      divide(lowering, lowering.reals32(x), lowering.reals32(y), x.grid.scale / y.grid.scale, request.grid);
+  return Stored{quotient, request.grid, aligned->order};
+}
+
+/// 16-bit values are divided by: tables cannot follow the reciprocal near 0.
+FailureOr<Stored> lowerReciprocal(Lowering &lowering, const LoweringRequest &request) {
+  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
+  if (failed(input))
+    return failure();
+  if (input->grid.bits == 8)
+    return lowerUnary(lowering, request);
+  constexpr int64_t one = 1 << 16;
+  Value quotient = divide(lowering, lowering.b.scalar(one, input->rank()), lowering.reals32(*input),
+                          1.0 / static_cast<double>(one) / input->grid.scale, request.grid);
+  return Stored{quotient, request.grid, input->order};
 }
 
 FailureOr<Stored> lowerPow(Lowering &lowering, const LoweringRequest &request) {
@@ -252,6 +267,7 @@ void registerElementwiseLowerings(LowerRegistry &registry) {
   registry["sub"] = lowerSub;
   registry["mul"] = lowerMul;
   registry["div"] = lowerDiv;
+  registry["reciprocal"] = lowerReciprocal;
   registry["pow"] = lowerPow;
   registry["max"] = lowerMax;
   registry["min"] = lowerMin;

@@ -61,9 +61,43 @@ Rows subtractMean(TosaBuilder &b, const Rows &rows) {
   return {b.sub(fine, mean), rows.axes, rows.scale / 4};
 }
 
+/// The lengths along which the squares of rows are summed, one after the other: a long row in runs of 64 elements first,
+/// because bits are dropped before every sum and each dropped bit of every square is an error of the sum.
+SmallVector<int64_t, 2> stageLengths(TosaBuilder &b, const Rows &rows) {
+  constexpr int64_t run = 64;
+  SmallVector<int64_t, 2> lengths;
+  for (int64_t axis : rows.axes)
+    lengths.push_back(b.dims(rows.value)[static_cast<size_t>(axis)]);
+  if (lengths.size() == 1 && lengths.front() >= 8 * run && lengths.front() % run == 0)
+    return {run, lengths.front() / run};
+  return lengths;
+}
+
+/// The sum of the squares of 17-bit integers over `axes`, by the stages of stageLengths(). Squares have 32 bits, of which two
+/// are dropped, and as many more as every stage adds.
+Value sumSquares(TosaBuilder &b, Value value, llvm::ArrayRef<int64_t> axes, llvm::ArrayRef<int64_t> lengths) {
+  Value sum = b.mul(value, value, ceilLog2(lengths.front()) + 2);
+  if (lengths.size() == axes.size()) {
+    for (auto [stage, axis] : llvm::enumerate(axes))
+      sum = b.reduceSum(stage ? b.shiftRight(sum, ceilLog2(lengths[stage])) : sum, axis);
+    return sum;
+  }
+  Shape reduced(b.dims(value)), split = reduced;
+  auto axis = static_cast<size_t>(axes.front());
+  reduced[axis] = 1;
+  split[axis] = lengths[1];
+  Shape partial = split;
+  split.insert(split.begin() + static_cast<int64_t>(axis) + 1, lengths[0]);
+  sum = b.reshape(b.reduceSum(b.reshape(sum, split), axes.front() + 1), partial);
+  return b.reshape(b.reduceSum(b.shiftRight(sum, ceilLog2(lengths[1])), axes.front()), reduced);
+}
+
 FailureOr<NormalizedRows> normalize(Lowering &lowering, Operation *op, const Rows &rows, double epsilon) {
   TosaBuilder &b = lowering.b;
-  int64_t length = rows.length(b), rank = b.rank(rows.value), lengthBits = ceilLog2(length);
+  int64_t length = rows.length(b), rank = b.rank(rows.value), dropped = 2;
+  SmallVector<int64_t, 2> lengths = stageLengths(b, rows);
+  for (int64_t stage : lengths)
+    dropped += ceilLog2(stage);
   auto c = [&](int64_t value) { return b.scalar(value, rank); };
 
   Value largest = b.abs(rows.value);
@@ -73,7 +107,7 @@ FailureOr<NormalizedRows> normalize(Lowering &lowering, Operation *op, const Row
   Value shift = b.sub(b.clz(b.maximum(largest, c(1))), c(2));
   // Epsilon in steps of the sum of squares, for a shift of 0: each of its bits counts twice.
   double epsilonAtZero = epsilon / (rows.scale * rows.scale) * static_cast<double>(length) *
-                         std::ldexp(1.0, -static_cast<int>(lengthBits) - 2 - 28);
+                         std::ldexp(1.0, -static_cast<int>(dropped) - 28);
   int64_t largestShift = 29;
   while (largestShift > 0 && epsilonAtZero * std::ldexp(1.0, 2 * static_cast<int>(largestShift)) >= (1 << 30) - 1)
     --largestShift;
@@ -82,16 +116,16 @@ FailureOr<NormalizedRows> normalize(Lowering &lowering, Operation *op, const Row
   shift = b.minimum(shift, c(largestShift));
   Value value = b.shiftRight(b.shiftLeft(rows.value, shift), 14);
 
-  Value squares = sumOver(b, b.mul(value, value, lengthBits + 2), rows.axes);
+  Value squares = sumSquares(b, value, rows.axes, lengths);
   auto epsilonAtLargest =
       static_cast<int64_t>(std::nearbyint(epsilonAtZero * std::ldexp(1.0, 2 * static_cast<int>(largestShift))));
   Value down = b.minimum(b.shiftLeft(b.sub(c(largestShift), shift), 1), c(31));
   Value total = b.maximum(b.add(squares, b.shiftRight(c(epsilonAtLargest), down)), c(1));
   InverseRoot root = inverseRoot(b, total);
-  // A row's largest square alone is 2^(28 - lengthBits), which bounds the shift; rows of zeros may have any factor.
-  int64_t largestHalf = (lengthBits + 2) / 2;
+  // A row's largest square alone is 2^(30 - dropped), which bounds the shift; rows of zeros may have any factor.
+  int64_t largestHalf = dropped / 2;
   Value factor = b.shiftRight(root.mantissa, b.sub(c(largestHalf), b.minimum(root.halfShift, c(largestHalf))));
-  double unit = std::sqrt(static_cast<double>(length)) * std::pow(2.0, -(static_cast<double>(lengthBits) + 2) / 2) *
+  double unit = std::sqrt(static_cast<double>(length)) * std::pow(2.0, -static_cast<double>(dropped) / 2) *
                 std::pow(2.0, static_cast<double>(largestHalf) - 44.5);
   return NormalizedRows{value, factor, unit};
 }

@@ -1,14 +1,11 @@
 //===- LowerTable.cpp - functions of one value -------------------------------===//
 //
-// An 8-bit value has 256 integers, so a function of it is a TABLE and exactly rounded. A 16-bit value is looked
-// up by its upper 9 bits in 513 knots and interpolated by its lower 7: the error is the chord's, at most
-// h^2 / 8 * |f''| for knots h apart. Two things keep it small. The knots only span the part of the range where
-// the function still changes, as sigmoid and tanh do near 0. And every knot is moved by half of the chord's
-// error, which halves the largest.
+// An 8-bit value has 256 integers, so a function of it is a TABLE and exactly rounded. 16-bit values are interpolated
+// between knots (InterpolatedTable.h), where whole numbers are not what the function makes.
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Runtime/Float/Interpreter.h"
-#include "passes/Lower/Functions.h"
+#include "passes/Lower/InterpolatedTable.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -18,8 +15,6 @@ using namespace mlir;
 
 namespace nibble {
 namespace {
-
-constexpr int64_t knotCount = 513;
 
 int64_t toInteger(double real, const Grid &grid) {
   double integer = std::nearbyint(real / grid.scale) + static_cast<double>(grid.zeroPoint);
@@ -33,38 +28,6 @@ double saturate(double real, const Grid &grid) {
   return std::isnan(real) ? 0 : std::clamp(real, grid.lowest(), grid.highest());
 }
 
-/// The part [low, high] of the input's range outside of which the function stays within a quarter of a quantum of
-/// its values at the ends.
-std::pair<double, double> findActivePart(llvm::ArrayRef<double> points, llvm::ArrayRef<double> values, double tolerance) {
-  size_t first = 0, last = points.size() - 1;
-  while (first + 1 < last && std::abs(values[first + 1] - values.front()) <= tolerance)
-    ++first;
-  while (last > first + 1 && std::abs(values[last - 1] - values.back()) <= tolerance)
-    --last;
-  return {points[first], points[last]};
-}
-
-/// The knots of a 16-bit table in steps of `unit`.
-struct Entries {
-  SmallVector<int64_t> values;
-  double unit;
-};
-
-/// Entries and the steps between them fit 16 bits.
-Entries makeEntries(llvm::ArrayRef<double> knots, const Grid &grid) {
-  double largest = 0, steepest = 0;
-  for (size_t knot = 0; knot < knots.size(); ++knot) {
-    largest = std::max(largest, std::abs(knots[knot]));
-    if (knot)
-      steepest = std::max(steepest, std::abs(knots[knot] - knots[knot - 1]));
-  }
-  // The rounding of both ends of a step may add one.
-  Entries entries{{}, std::max({largest / 32767, steepest / 32766, grid.scale / 32767})};
-  for (double knot : knots)
-    entries.values.push_back(static_cast<int64_t>(std::nearbyint(knot / entries.unit)));
-  return entries;
-}
-
 FailureOr<Stored> lookUpNarrow(Lowering &lowering, const Stored &input, const ElementwiseFunction &function,
                                const Grid &grid) {
   SmallVector<double> points, values;
@@ -76,10 +39,11 @@ FailureOr<Stored> lookUpNarrow(Lowering &lowering, const Stored &input, const El
     // The table of 8-bit values has 8-bit results; for wider ones every integer becomes a knot of the other table.
     Value index = lowering.b.rescale(input.value, 128.0, {16, 0}, 0);
     SmallVector<double> knots;
-    for (int64_t knot = 0; knot < knotCount; ++knot)
+    for (int64_t knot = 0; knot < InterpolatedTable::knotCount; ++knot)
       knots.push_back(saturate(values[static_cast<size_t>(std::min<int64_t>(knot, 255))], grid));
-    Entries entries = makeEntries(knots, grid);
-    return Stored{lowering.toGrid(lowering.b.table(index, entries.values), entries.unit / 128, grid), grid, input.order};
+    InterpolatedTable table;
+    setEntries(table, knots, grid.scale / 32767);
+    return Stored{lowering.toGrid(lowering.b.table(index, table.entries), table.unit / 128, grid), grid, input.order};
   }
   SmallVector<int64_t> entries;
   for (double value : values)
@@ -87,52 +51,27 @@ FailureOr<Stored> lookUpNarrow(Lowering &lowering, const Stored &input, const El
   return Stored{lowering.b.table(input.value, entries), grid, input.order};
 }
 
+/// The index of a TABLE, whose knots span the whole range or a part of it.
+Value indexInto(TosaBuilder &b, const InterpolatedTable &table, Value input, Value wide) {
+  if (table.center == 0 && table.step == 1)
+    return input;
+  Value centered = b.sub(wide, b.scalar(static_cast<int64_t>(table.center), b.rank(wide)));
+  return b.rescale(centered, 1 / table.step, {16, 0});
+}
+
 FailureOr<Stored> lookUpWide(Lowering &lowering, const Stored &input, const ElementwiseFunction &function,
                              const Grid &grid) {
   TosaBuilder &b = lowering.b;
-  // Sampled finely, to see where the function changes.
-  constexpr int64_t sampleCount = 4097;
-  double lowest = input.grid.real(-32768), highest = input.grid.real(32767);
-  SmallVector<double> points, values;
-  for (int64_t i = 0; i < sampleCount; ++i)
-    points.push_back(lowest + (highest - lowest) * static_cast<double>(i) / static_cast<double>(sampleCount - 1));
-  if (failed(function(points, values)))
+  FailureOr<SmallVector<InterpolatedTable>> tables = planTables(function, input.grid, grid);
+  if (failed(tables))
     return failure();
-  for (double &value : values)
-    value = saturate(value, grid);
-  auto [low, high] = findActivePart(points, values, 0.25 * grid.scale);
-  bool isPartial = high - low < 0.6 * (highest - lowest);
-  Value index = input.value;
-  // Index -32768 stands for `low`, and 2^16 steps above it lies `high`.
-  double step = input.grid.scale;
-  if (isPartial) {
-    step = (high - low) / 65535;
-    double middle = low + 32768 * step;
-    Value centered = b.sub(b.widen(input.value), b.scalar(static_cast<int64_t>(std::nearbyint(middle / input.grid.scale)) +
-                                                              input.grid.zeroPoint,
-                                                          input.rank()));
-    // The part begins at an integer of the input.
-    low = std::nearbyint(middle / input.grid.scale) * input.grid.scale - 32768 * step;
-    index = b.rescale(centered, input.grid.scale / step, {16, 0});
-  } else {
-    low = lowest;
+  Value wide = b.widen(input.value), sum;
+  double unit = tables->front().unit / 128;
+  for (const InterpolatedTable &table : *tables) {
+    Value found = b.table(indexInto(b, table, input.value, wide), table.entries);
+    sum = sum ? b.add(sum, b.rescale(found, table.unit / 128 / unit, {32, 0})) : found;
   }
-  double distance = 128 * step;
-  points.clear();
-  for (int64_t knot = -1; knot <= knotCount; ++knot)
-    points.push_back(low + distance * static_cast<double>(knot));
-  if (failed(function(points, values)))
-    return failure();
-  SmallVector<double> knots;
-  for (size_t knot = 1; knot + 1 < values.size(); ++knot) {
-    double before = saturate(values[knot - 1], grid), here = saturate(values[knot], grid),
-           after = saturate(values[knot + 1], grid);
-    double bend = before - 2 * here + after;
-    // Beside a jump or a corner the second difference is no curvature.
-    knots.push_back(std::abs(bend) < 0.01 * (grid.highest() - grid.lowest()) ? here - bend / 16 : here);
-  }
-  Entries entries = makeEntries(knots, grid);
-  return Stored{lowering.toGrid(b.table(index, entries.values), entries.unit / 128, grid), grid, input.order};
+  return Stored{lowering.toGrid(sum, unit, grid), grid, input.order};
 }
 
 } // namespace
@@ -174,7 +113,7 @@ LogicalResult evaluateElementwise(Operation *op, unsigned variable, llvm::ArrayR
   return success();
 }
 
-static FailureOr<Stored> lowerUnary(Lowering &lowering, const LoweringRequest &request) {
+FailureOr<Stored> lowerUnary(Lowering &lowering, const LoweringRequest &request) {
   FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
   if (failed(input))
     return failure();
@@ -197,6 +136,41 @@ static FailureOr<Stored> lowerRelu(Lowering &lowering, const LoweringRequest &re
   return input;
 }
 
+/// Functions whose results are whole numbers. A table would slope where they jump.
+static FailureOr<Stored> lowerToWhole(Lowering &lowering, const LoweringRequest &request) {
+  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
+  if (failed(input))
+    return failure();
+  if (input->grid.bits == 8)
+    return lowerUnary(lowering, request);
+  TosaBuilder &b = lowering.b;
+  int64_t rank = input->rank();
+  Value value = lowering.reals32(*input);
+  auto negate = [&](Value x) { return b.sub(b.scalar(0, rank), x); };
+  if (isa<nn::SignOp>(request.op))
+    return Stored{lowering.toGrid(b.clamp(value, -1, 1), 1, request.grid), request.grid, input->order};
+  double reach = std::max(std::abs(input->grid.lowest()), std::abs(input->grid.highest())) + 1;
+  int64_t fraction = 29 - static_cast<int64_t>(std::ceil(std::log2(reach)));
+  if (fraction < 1)
+    return lowering.refuse(request.op, llvm::formatv("its argument reaches {0}, which leaves no fraction", reach));
+  Value fine = b.rescale(value, std::ldexp(input->grid.scale, static_cast<int>(fraction)), {32, 0});
+  auto floor = [&](Value x) { return b.shiftRight(x, fraction, /*round=*/false); };
+  Value whole;
+  if (isa<nn::FloorOp>(request.op)) {
+    whole = floor(fine);
+  } else if (isa<nn::CeilOp>(request.op)) {
+    whole = negate(floor(negate(fine)));
+  } else {
+    // Halves go to the even neighbour: where the fraction is one half, odd results go down by one.
+    Value raised = b.add(fine, b.scalar(int64_t(1) << (fraction - 1), rank));
+    whole = floor(raised);
+    Value isHalf = b.cast(b.compare<tosa::EqualOp>(b.shiftLeft(whole, fraction), raised), 32);
+    Value odd = b.sub(whole, b.shiftLeft(b.shiftRight(whole, 1, /*round=*/false), 1));
+    whole = b.sub(whole, b.mul(isHalf, odd));
+  }
+  return Stored{lowering.toGrid(whole, 1, request.grid), request.grid, input->order};
+}
+
 /// Whole turns are taken off the phase first: 2^16 steps of the table span one turn.
 static FailureOr<Stored> lowerPeriodic(Lowering &lowering, const LoweringRequest &request) {
   FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
@@ -215,7 +189,7 @@ static FailureOr<Stored> lowerPeriodic(Lowering &lowering, const LoweringRequest
   Value rest = b.sub(phase, b.shiftLeft(turns, 16));
   Value index = b.rescale(b.sub(rest, b.scalar(32768, input->rank())), 1.0, {16, 0});
   SmallVector<double> points, values;
-  for (int64_t knot = 0; knot < knotCount; ++knot)
+  for (int64_t knot = 0; knot < InterpolatedTable::knotCount; ++knot)
     points.push_back(turn * static_cast<double>(knot) / 512);
   if (failed(evaluateElementwise(request.op, 0, points, {}, values)))
     return failure();
@@ -229,10 +203,12 @@ static FailureOr<Stored> lowerPeriodic(Lowering &lowering, const LoweringRequest
 }
 
 void registerTableLowerings(LowerRegistry &registry) {
-  for (StringRef name : {"abs", "neg", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid", "erf", "softplus", "softsign",
-                         "hard_swish", "mish", "floor", "ceil", "round", "sign", "leaky_relu", "elu", "quick_gelu",
+  for (StringRef name : {"abs", "neg", "exp", "log", "sqrt", "tanh", "sigmoid", "erf", "softplus", "softsign",
+                         "hard_swish", "mish", "leaky_relu", "elu", "quick_gelu",
                          "hard_sigmoid", "gelu"})
     registry[name] = lowerUnary;
+  for (StringRef name : {"floor", "ceil", "round", "sign"})
+    registry[name] = lowerToWhole;
   registry["relu"] = lowerRelu;
   registry["sin"] = lowerPeriodic;
   registry["cos"] = lowerPeriodic;

@@ -49,6 +49,8 @@ public:
   Value shiftRight(Value a, int64_t bits, bool round = true) { return bits ? shiftRight(a, scalar(bits, rank(a)), round) : a; }
   /// (a * b) >> shift, rounded half up, on 64 bits inside.
   Value mul(Value a, Value b, int64_t shift = 0);
+  /// a / b towards zero, i32.
+  Value intDiv(Value a, Value b) { return binary<mlir::tosa::IntDivOp>(a, b); }
   Value abs(Value a) { return unary<mlir::tosa::AbsOp>(a); }
   Value clz(Value a) { return unary<mlir::tosa::ClzOp>(a); }
   template <typename Op> Value compare(Value a, Value b) { return binary<Op>(a, b, getI1Type()); }

@@ -3,7 +3,7 @@
 // usage: measure-lowering MODEL RECIPE FIRST.npz [NEXT.npz...]
 // Quantizes the model for target `tosa` with the samples, lowers it, and compares its first output on them with what
 // float operations make of the same quantized operands: prints the largest and the root-mean-square distance of the
-// integers from the float result on their grid, in quanta, and the number of values.
+// integers from the float result on their grid, in quanta, after the bits of the result and before the number of values.
 //
 //===----------------------------------------------------------------------===//
 #include "calib/Observers/StatisticsCollector.h"
@@ -158,7 +158,7 @@ llvm::Error measure(llvm::StringRef modelPath, llvm::StringRef recipeName, llvm:
       distances.add((found->front().valueAsDouble(i) - wanted) / scale);
     }
   }
-  llvm::outs() << llvm::format("%.3f %.3f %lld\n", distances.largest,
+  llvm::outs() << llvm::format("%u %.3f %.3f %lld\n", bitWidth(encoding->storage), distances.largest,
                                std::sqrt(distances.squares / static_cast<double>(distances.count)),
                                static_cast<long long>(distances.count));
   return llvm::Error::success();
