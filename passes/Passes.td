@@ -375,6 +375,27 @@ def LowerToTosaPass : Pass<"nibble-lower-to-tosa", "::mlir::ModuleOp"> {
   let dependentDialects = ["::nibble::nn::NNDialect", "::mlir::func::FuncDialect", "::mlir::tosa::TosaDialect"];
 }
 
+def EncloseOperationsPass : Pass<"nibble-enclose-operations", "::mlir::func::FuncOp"> {
+  let summary = "puts operations between blocks into blocks of their own";
+  let description = [{
+    Every part of an integer program is then a block, which can be executed, checked and compiled by itself. A block is
+    named after its first and last node. Constants are copied into the blocks that use them.
+
+    ```mlir
+    %a = nn.block "mid" (%x)
+    %b = tosa.add %a, %c loc("/norm")
+    %d = tosa.rescale %b ... loc("/out")
+    ==>
+    %a = nn.block "mid" (%x)
+    %d = nn.block "/norm to /out" (%a)
+    ```
+
+    numerics: exact
+  }];
+  let statistics = [Statistic<"numBlocks", "blocks", "Blocks made">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
 def CheckIntervalsPass : Pass<"nibble-check-intervals", "::mlir::ModuleOp"> {
   let summary = "proves that no integer of a TOSA program leaves what its operation is specified for";
   let description = [{

@@ -72,6 +72,14 @@ static void addFile(const arm::VelaBinary &binary, const llvm::StringMap<std::st
   }
 }
 
+/// The error of compiling a whole model, which may be more than Vela can allocate or schedule.
+static llvm::Error suggestBlocks(llvm::Error error) {
+  return llvm::handleErrors(std::move(error), [](std::unique_ptr<NibbleError> failed) -> llvm::Error {
+    failed->notes.push_back("--file-per-block compiles the model's blocks one by one, which takes less memory and time");
+    return llvm::Error(std::move(failed));
+  });
+}
+
 llvm::Error Compilation::emitIntegerProgram() {
   if (!options.emits("tosa") && !options.emits("binary"))
     return llvm::Error::success();
@@ -79,10 +87,10 @@ llvm::Error Compilation::emitIntegerProgram() {
     return makeError(ErrorKind::Internal, "the program was not lowered to integers");
   progress.begin("write TOSA", 0, "");
   llvm::Expected<std::vector<tosa_export::TosaFile>> files =
-      tosa_export::writeTosaFiles(*integerModule, output->path(stem + ".tosa"));
+      tosa_export::writeTosaFiles(*integerModule, output->path(stem + ".tosa"), {.filePerBlock = options.filePerBlock});
   if (!files)
     return files.takeError();
-  if (files->size() > 1)
+  if (files->size() > 1 && !options.filePerBlock)
     noteAndReport("the TOSA file would pass 2 GiB: " + std::to_string(files->size()) + " files, one for every block, and " +
                   stem + ".blocks.json with their order");
   if (llvm::Error error = checkIntegerProgram())
@@ -105,7 +113,7 @@ llvm::Error Compilation::emitIntegerProgram() {
     llvm::Expected<arm::VelaBinary> binary =
         arm::compileWithVela(*vela, *target, options.vendorOptions, file.path, output->path(name));
     if (!binary)
-      return binary.takeError();
+      return file.block.empty() ? suggestBlocks(binary.takeError()) : binary.takeError();
     addFile(*binary, originalNames(function, file.block), program);
     progress.advance();
   }

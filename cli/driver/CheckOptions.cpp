@@ -120,6 +120,8 @@ llvm::Error Compilation::checkOptions() {
   if (!options.emulationOption.empty() && !emulates && !(checksIntegers && options.emulationOption == "--check-seconds"))
     return makeError(ErrorKind::Usage, options.emulationOption + " has no effect: no binary is compiled that the "
                                                                  "vendor's emulation could run");
+  if (options.filePerBlock && !checksIntegers)
+    return makeError(ErrorKind::Usage, "--file-per-block has no effect: no TOSA file is written");
   if (llvm::Error error = checkVendorOptions(options, *target))
     return error;
   if (llvm::Error error = readMetrics())

@@ -34,6 +34,8 @@ struct CompileOptions {
   double checkSeconds = 120;
   /// The one of these two options that the user gave; empty where neither was given.
   std::string emulationOption;
+  /// Write a TOSA file for every block, and a binary from each.
+  bool filePerBlock = false;
   std::string qnnFolder;
   /// Further options of the vendor's compiler, name and value.
   std::vector<std::pair<std::string, std::string>> vendorOptions;

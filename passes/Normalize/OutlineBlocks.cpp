@@ -6,11 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Normalize/BlockStructure.h"
+#include "passes/Outlining.h"
 #include "passes/Passes.h"
 #include "passes/Rewriting.h"
 
-#include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -22,12 +21,6 @@ namespace nibble {
 #include "passes/Passes.h.inc"
 
 namespace {
-
-/// Operations of one block in program order, and its name.
-struct Segment {
-  std::string name;
-  SmallVector<Operation *> operations;
-};
 
 //===----------------------------------------------------------------------===//
 // Cuts by scope
@@ -144,67 +137,6 @@ std::vector<Segment> cutByLiveValues(llvm::ArrayRef<Operation *> operations, int
   return segments;
 }
 
-//===----------------------------------------------------------------------===//
-// Outlining
-//===----------------------------------------------------------------------===//
-
-/// Values that `segment` uses and does not compute, in the order of first use; constants excepted.
-llvm::SetVector<Value> findInputs(const Segment &segment, const llvm::DenseSet<Operation *> &members) {
-  llvm::SetVector<Value> inputs;
-  for (Operation *op : segment.operations)
-    for (Value operand : op->getOperands())
-      if (Operation *producer = operand.getDefiningOp();
-          !producer || (!members.contains(producer) && !isa<nn::ConstantOp>(producer)))
-        inputs.insert(operand);
-  return inputs;
-}
-
-void outline(const Segment &segment) {
-  llvm::DenseSet<Operation *> members(segment.operations.begin(), segment.operations.end());
-  llvm::SetVector<Value> inputs = findInputs(segment, members);
-  SmallVector<Value> outputs;
-  for (Operation *op : segment.operations)
-    for (Value result : op->getResults())
-      if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !members.contains(user); }))
-        outputs.push_back(result);
-
-  Operation *last = segment.operations.back();
-  OpBuilder builder(last->getContext());
-  builder.setInsertionPointAfter(last);
-  auto location = NameLoc::get(builder.getStringAttr(segment.name));
-  auto block = nn::BlockOp::create(builder, location, TypeRange(ValueRange(outputs)), segment.name,
-                                   inputs.getArrayRef(), StringAttr());
-  Block &body = block.getBody().emplaceBlock();
-  for (Value input : inputs)
-    body.addArgument(input.getType(), input.getLoc());
-  // Constants are cheap references, so every block gets its own.
-  builder.setInsertionPointToStart(&body);
-  llvm::MapVector<Operation *, Operation *> constants;
-  for (Operation *op : segment.operations) {
-    for (OpOperand &operand : op->getOpOperands()) {
-      Operation *producer = operand.get().getDefiningOp();
-      if (producer && members.contains(producer))
-        continue;
-      if (isa_and_nonnull<nn::ConstantOp>(producer)) {
-        Operation *&copy = constants[producer];
-        if (!copy)
-          copy = builder.clone(*producer);
-        operand.set(copy->getResult(0));
-        continue;
-      }
-      auto position = std::distance(inputs.begin(), llvm::find(inputs, operand.get()));
-      operand.set(body.getArgument(static_cast<unsigned>(position)));
-    }
-    op->remove();
-    body.push_back(op);
-  }
-  for (auto [output, result] : llvm::zip_equal(outputs, block.getOutputs()))
-    output.replaceUsesWithIf(result, [&](OpOperand &use) { return use.getOwner()->getBlock() != &body; });
-  builder.setInsertionPointToEnd(&body);
-  nn::YieldOp::create(builder, location, outputs);
-  block.setStructuralHash(hashBlockStructure(body));
-}
-
 struct OutlineBlocks : impl::OutlineBlocksPassBase<OutlineBlocks> {
   using Base::Base;
 
@@ -227,8 +159,10 @@ struct OutlineBlocks : impl::OutlineBlocksPassBase<OutlineBlocks> {
                                               : cutByLiveValues(operations, minOperations);
     mergeSmallSegments(segments, static_cast<size_t>(mergeOperations.getValue()));
     makeNamesUnique(segments);
-    for (const Segment &segment : segments)
-      outline(segment);
+    for (const Segment &segment : segments) {
+      nn::BlockOp block = outline(segment);
+      block.setStructuralHash(hashBlockStructure(block.getBody().front()));
+    }
     for (auto constant : llvm::make_early_inc_range(body.getOps<nn::ConstantOp>()))
       if (constant->use_empty())
         constant->erase();

@@ -34,7 +34,7 @@ static llvm::Expected<std::vector<TosaFile>> writeBlocks(func::FuncOp function, 
   for (Operation &op : function.getBody().front().without_terminator())
     if (!isa<nn::BlockOp>(op))
       return makeError(ErrorKind::Limit, "node '" + nn::nodeName(&op) +
-                                             "': the model needs one TOSA file for every block, but the node lies in "
+                                             "': a TOSA file for every block was wanted, but the node lies in "
                                              "no block");
   llvm::SmallString<128> stem(path);
   llvm::sys::path::replace_extension(stem, "");
@@ -61,6 +61,8 @@ llvm::Expected<std::vector<TosaFile>> writeTosaFiles(ModuleOp module, llvm::Stri
   auto function = module.lookupSymbol<func::FuncOp>("main");
   if (!function || function.isExternal())
     return makeError(ErrorKind::Internal, "the module has no function @main");
+  if (options.filePerBlock)
+    return writeBlocks(function, path, options);
   llvm::Error whole = writeOne(function, path, options);
   if (!whole)
     return std::vector<TosaFile>{{path.str(), ""}};

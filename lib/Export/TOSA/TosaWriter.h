@@ -23,6 +23,8 @@ inline constexpr uint64_t flatbufferLimit = (uint64_t(1) << 31) - 1;
 struct TosaOptions {
   /// Larger files are refused; at most flatbufferLimit.
   uint64_t sizeLimit = flatbufferLimit;
+  /// A file for every block even where one file would do, see writeTosaFiles().
+  bool filePerBlock = false;
 };
 
 /// The file's name of input or output `index`.

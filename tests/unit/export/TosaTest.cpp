@@ -221,6 +221,9 @@ TEST_F(TosaTest, FilesAboveTheLimitAreSplitIntoBlocks) {
   const llvm::json::Object &second = *(*list->getAsArray())[1].getAsObject();
   EXPECT_EQ(second.getString("file"), "s-001.tosa");
   EXPECT_EQ((*second.getArray("inputs"))[0].getAsString(), "r");
+  llvm::Expected<std::vector<TosaFile>> asked = writeTosaFiles(*module, folder.file("a.tosa"), {.filePerBlock = true});
+  ASSERT_TRUE(static_cast<bool>(asked));
+  EXPECT_EQ(asked->size(), 2u);
   llvm::Expected<std::vector<TosaFile>> none = writeTosaFiles(*module, folder.file("n.tosa"), {100});
   EXPECT_NE(messageOf(none.takeError(), ErrorKind::Limit), "no error");
 }
