@@ -1,6 +1,6 @@
 """What Vela makes of every model's integer program: cycles, memory, weights and the costliest operators.
 
-usage: npu_table.py [--program NIBBLE] [--target TARGET]... [--recipe RECIPE]... [MODEL...]
+usage: npu_table.py [--program NIBBLE] [--target TARGET]... [--recipe RECIPE]... [--option=--file-per-block]... [MODEL...]
 
 Figures are Vela's estimates, as `nibble compile` reports them. A model that the target refuses has a row with the reason.
 """
@@ -27,7 +27,7 @@ TARGETS = ["ethos-u85-1024", "ethos-u65-512", "ethos-u55-256"]
 RECIPES = ["w8a8", "w8a16", "w4a8", "w4a16"]
 
 
-def compile_case(program, case, recipe, target, work):
+def compile_case(program, case, recipe, target, options, work):
     """The report's NPU program and the seconds of the compile, or the message of the refusal."""
     folder, samples, bindings = CASES[case]
     statistics = work / f"{case}-{recipe}.safetensors"
@@ -36,7 +36,7 @@ def compile_case(program, case, recipe, target, work):
     start = time.perf_counter()
     done = subprocess.run([program, "compile", folder / "model.onnx", *ranges, "--recipe", recipe, "--target", target,
                            *(word for name, value in bindings.items() for word in ("--bind", f"{name}={value}")),
-                           "--emit", "binary", "--check-seconds", "0", "--progress", "none", "-o", output],
+                           "--emit", "binary", "--progress", "none", *options, "-o", output],
                           capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/release/bin/nibble")
     parser.add_argument("--target", action="append")
     parser.add_argument("--recipe", action="append")
+    parser.add_argument("--option", action="append", default=[], help="a further option of `nibble compile`")
     parser.add_argument("model", nargs="*", default=list(CASES))
     arguments = parser.parse_args()
     print("| model | recipe | target | on NPU / CPU | cycles | arithmetic alone | SRAM KiB | weights, encoded | costliest | s |\n"
@@ -67,7 +68,8 @@ def main():
         for case in arguments.model:
             for recipe in arguments.recipe or RECIPES:
                 for target in arguments.target or TARGETS:
-                    program, seconds = compile_case(arguments.program, case, recipe, target, pathlib.Path(work))
+                    program, seconds = compile_case(arguments.program, case, recipe, target, arguments.option,
+                                                     pathlib.Path(work))
                     if isinstance(program, str):
                         print(f"| {case} | {recipe} | {target} | {program} |", flush=True)
                         continue

@@ -402,7 +402,7 @@ def CheckIntervalsPass : Pass<"nibble-check-intervals", "::mlir::ModuleOp"> {
     Bounds every value of the integer program by an interval: arguments by their types, constants by
     their elements, results by the operations. Sums of products get the exact bound of each output
     channel over its constant weights. What intervals alone do not show is proven by structure:
-    `x - ((x >> k) << k)` is a remainder; a maximum over an axis, less what it is the maximum of, is not
+    `x - ((x >> k) << k)` and `x - (x / y) * y` are remainders; a maximum over an axis, less what it is the maximum of, is not
     negative; a value that is shifted left by the leading zeros of its magnitude, or of the largest
     magnitude in its block, less c, stays below 2^(32-c). Maxima may be trees of `tosa.maximum` over
     slices.

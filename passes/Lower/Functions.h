@@ -25,6 +25,8 @@ llvm::LogicalResult evaluateElementwise(mlir::Operation *op, unsigned variable, 
 /// [1, 2] * 2^29, its relative error is below 2^-26.
 struct InverseRoot {
   mlir::Value mantissa, halfShift;
+  /// v * 4^halfShift, in [2^29, 2^31).
+  mlir::Value normalized;
 };
 InverseRoot inverseRoot(TosaBuilder &b, mlir::Value v);
 
@@ -34,6 +36,9 @@ struct Reciprocal {
   mlir::Value mantissa, shift;
 };
 Reciprocal reciprocal(TosaBuilder &b, mlir::Value v);
+
+/// log2(v) for i32 v >= 1, in steps of 2^-21; its error is below 2^-14.
+mlir::Value logarithm(TosaBuilder &b, mlir::Value v);
 
 } // namespace nibble
 

@@ -44,6 +44,22 @@ std::optional<Multiple> matchMultiple(IntervalAnalysis &analysis, Operation *op)
   return std::nullopt;
 }
 
+/// The x and y of `(x / y) * y`, which lies between 0 and x.
+struct WholePart {
+  Value x, y;
+};
+
+std::optional<WholePart> matchWholePart(IntervalAnalysis &analysis, Operation *op) {
+  auto mul = dyn_cast_or_null<tosa::MulOp>(op);
+  if (!mul || analysis.of(mul.getShift()) != Interval::point(0))
+    return std::nullopt;
+  for (auto [quotient, factor] : {std::pair(mul.getInput1(), mul.getInput2()), std::pair(mul.getInput2(), mul.getInput1())})
+    if (auto division = resolveMoved(quotient).getDefiningOp<tosa::IntDivOp>())
+      if (resolveMoved(division.getInput2()) == resolveMoved(factor))
+        return WholePart{resolveMoved(division.getInput1()), resolveMoved(factor)};
+  return std::nullopt;
+}
+
 /// A shift that is tied to the leading zeros of `measured`:
 ///   min(clz - lost.high, floor) <= shift <= max(clz - lost.low, ceiling)
 struct NormalizingShift {
@@ -129,11 +145,25 @@ Interval boundDifference(IntervalAnalysis &analysis, tosa::SubOp op) {
   std::optional<Multiple> multiple = matchMultiple(analysis, resolveMoved(y).getDefiningOp());
   if (multiple && multiple->value == resolveMoved(x))
     return {0, (int64_t(1) << multiple->bits) - 1};
+  if (std::optional<WholePart> whole = matchWholePart(analysis, resolveMoved(y).getDefiningOp()); whole && whole->x == resolveMoved(x)) {
+    // A remainder has the sign of x and is smaller than the divisor.
+    Interval dividend = analysis.of(x), divisor = analysis.of(whole->y);
+    int64_t largest = std::max({divisor.high, -divisor.low, int64_t(1)}) - 1;
+    return {dividend.low < 0 ? -largest : 0, dividend.high > 0 ? largest : 0};
+  }
   if (isUpperBound(x, {}, y, Compared::Value))
     return {0, most};
   if (isUpperBound(y, {}, x, Compared::Value))
     return {least, 0};
   return {};
+}
+
+Interval boundProduct(IntervalAnalysis &analysis, tosa::MulOp op) {
+  std::optional<WholePart> whole = matchWholePart(analysis, op);
+  if (!whole)
+    return {};
+  Interval x = analysis.of(whole->x);
+  return {std::min<int64_t>(x.low, 0), std::max<int64_t>(x.high, 0)};
 }
 
 Interval boundNormalized(IntervalAnalysis &analysis, tosa::LogicalLeftShiftOp op) {

@@ -7,9 +7,12 @@
 
 namespace nibble {
 
-/// Bounds of `op` from what its operands have in common: `x - ((x >> k) << k)` is a remainder, and a maximum less
-/// what it is the maximum of is not negative. Everything where neither applies.
+/// Bounds of `op` from what its operands have in common: `x - ((x >> k) << k)` and `x - (x / y) * y` are remainders, and a
+/// maximum less what it is the maximum of is not negative. Everything where none applies.
 Interval boundDifference(IntervalAnalysis &analysis, mlir::tosa::SubOp op);
+
+/// Bounds of `(x / y) * y`, which lies between 0 and x. Everything where it is not of this form.
+Interval boundProduct(IntervalAnalysis &analysis, mlir::tosa::MulOp op);
 
 /// Bounds of `x << shift` where the shift is the number of leading zeros of an upper bound of |x|, less a number;
 /// rounded down to a multiple and kept within limits or not. Everything where it is not of this form.

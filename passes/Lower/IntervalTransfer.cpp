@@ -70,6 +70,7 @@ struct Evaluator {
     Interval product = x * y;
     if (resolveMoved(mul.getInput1()) == resolveMoved(mul.getInput2()))
       product = product.intersect({0, std::numeric_limits<int64_t>::max()});
+    product = product.intersect(boundProduct(analysis, mul));
     Interval shift = of(mul.getShift());
     Interval wanted = {0, bitsOf(mul.getInput1()) == 32 ? 63 : 0};
     require("shift", shift, wanted);

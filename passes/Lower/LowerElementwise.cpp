@@ -125,6 +125,14 @@ FailureOr<Stored> lowerMul(Lowering &lowering, const LoweringRequest &request) {
   return Stored{lowering.toGrid(product, step, request.grid), request.grid, aligned->order};
 }
 
+/// The dividend of a division of numbers, which must not be by 0, and whose result must be a number.
+FailureOr<Value> checkDivision(Lowering &lowering, Operation *op, Value dividend, Value divisor) {
+  Interval range = lowering.b.interval(divisor);
+  if (range.low <= 0 && range.high >= 0)
+    return lowering.refuse(op, "its divisor may be 0 or of either sign", "divide by constants of one sign");
+  return range.high < 0 ? lowering.b.clamp(dividend, INT32_MIN + 1, INT32_MAX) : dividend;
+}
+
 /// numerator / divisor on `grid`, both i32. `unit` is the quotient of their steps.
 Value divide(Lowering &lowering, Value numerator, Value divisor, double unit, const Grid &grid) {
   TosaBuilder &b = lowering.b;
@@ -153,8 +161,12 @@ FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
   if (failed(aligned))
     return failure();
   const Stored &x = aligned->operands[0], &y = aligned->operands[1];
-  if (isNumber(request.grid))
-    return Stored{lowering.b.intDiv(x.value, y.value), request.grid, aligned->order};
+  if (isNumber(request.grid)) {
+    FailureOr<Value> dividend = checkDivision(lowering, request.op, x.value, y.value);
+    if (failed(dividend))
+      return failure();
+    return Stored{lowering.b.intDiv(*dividend, y.value), request.grid, aligned->order};
+  }
   if (std::optional<double> divisor = findSplat(lowering, request.op->getOperand(1)); divisor && *divisor != 0)
     return scaleBy(lowering, x, 1 / *divisor, request.grid);
   Value quotient =
@@ -173,6 +185,30 @@ FailureOr<Stored> lowerReciprocal(Lowering &lowering, const LoweringRequest &req
   Value quotient = divide(lowering, lowering.b.scalar(one, input->rank()), lowering.reals32(*input),
                           1.0 / static_cast<double>(one) / input->grid.scale, request.grid);
   return Stored{quotient, request.grid, input->order};
+}
+
+/// The remainder of numbers: by a quotient towards zero it has the sign of x; ONNX wants that of y unless `fmod` is set.
+FailureOr<Stored> lowerMod(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::ModOp>(request.op);
+  if (!isNumber(request.grid))
+    return lowering.refuse(op, "Mod has an integer form for integers only");
+  FailureOr<Aligned> aligned = alignOperands(lowering, op->getOperands());
+  if (failed(aligned))
+    return failure();
+  TosaBuilder &b = lowering.b;
+  Value x = aligned->operands[0].value, y = aligned->operands[1].value;
+  FailureOr<Value> dividend = checkDivision(lowering, op, x, y);
+  if (failed(dividend))
+    return failure();
+  Value remainder = b.sub(*dividend, b.mul(b.intDiv(*dividend, y), y));
+  if (!op.getFmod()) {
+    Value zero = b.scalar(0, b.rank(remainder));
+    Value differs = b.logical<tosa::LogicalXorOp>(b.compare<tosa::GreaterOp>(zero, remainder), b.compare<tosa::GreaterOp>(zero, y));
+    Value isExact = b.compare<tosa::EqualOp>(remainder, zero);
+    Value corrects = b.logical<tosa::LogicalAndOp>(differs, b.logicalNot(isExact));
+    remainder = b.add(remainder, b.mul(b.cast(corrects, 32), y));
+  }
+  return Stored{remainder, request.grid, aligned->order};
 }
 
 FailureOr<Stored> lowerPow(Lowering &lowering, const LoweringRequest &request) {
@@ -268,6 +304,7 @@ void registerElementwiseLowerings(LowerRegistry &registry) {
   registry["mul"] = lowerMul;
   registry["div"] = lowerDiv;
   registry["reciprocal"] = lowerReciprocal;
+  registry["mod"] = lowerMod;
   registry["pow"] = lowerPow;
   registry["max"] = lowerMax;
   registry["min"] = lowerMin;

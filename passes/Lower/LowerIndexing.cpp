@@ -8,6 +8,9 @@
 #include "lib/Dialect/NN/ShapeInference.h"
 #include "passes/Lower/Operands.h"
 
+#include <cmath>
+#include <numeric>
+
 using namespace mlir;
 
 namespace nibble {
@@ -76,6 +79,35 @@ FailureOr<Stored> lowerGather(Lowering &lowering, const LoweringRequest &request
   return Stored{b.reshape(gathered, stored), data->grid, order};
 }
 
+/// The dimensions of elements that are chosen along one axis: [others, along the axis].
+Value alongAxis(Lowering &lowering, const Stored &input, int64_t axis) {
+  int64_t count = lowering.modelShape(input)[static_cast<size_t>(axis)];
+  int64_t others = elementCount(lowering.b.dims(input.value)) / count;
+  return lowering.b.transpose(lowering.b.reshape(withFirst(lowering, input, axis), {count, others}), {1, 0});
+}
+
+/// `value` [others, along the axis] as what it is, with dimension `axis` stored last.
+Stored fromAxis(Lowering &lowering, Value value, const Grid &grid, llvm::ArrayRef<int64_t> modelShape, int64_t axis) {
+  Shape stored;
+  llvm::SmallVector<int64_t, 6> order;
+  for (int64_t dim = 0; dim < static_cast<int64_t>(modelShape.size()); ++dim)
+    if (dim != axis) {
+      order.push_back(dim);
+      stored.push_back(modelShape[static_cast<size_t>(dim)]);
+    }
+  order.push_back(axis);
+  stored.push_back(modelShape[static_cast<size_t>(axis)]);
+  return {lowering.b.reshape(value, stored), grid, order};
+}
+
+/// Whether two shapes are equal but for `axis`.
+bool differOnlyAlong(int64_t axis, llvm::ArrayRef<int64_t> a, llvm::ArrayRef<int64_t> b) {
+  for (size_t dim = 0; dim < a.size(); ++dim)
+    if (static_cast<int64_t>(dim) != axis && a[dim] != b[dim])
+      return false;
+  return true;
+}
+
 /// One index per element: every element is a row of its own.
 FailureOr<Stored> lowerGatherElements(Lowering &lowering, const LoweringRequest &request) {
   auto op = cast<nn::GatherElementsOp>(request.op);
@@ -84,26 +116,82 @@ FailureOr<Stored> lowerGatherElements(Lowering &lowering, const LoweringRequest 
     return failure();
   TosaBuilder &b = lowering.b;
   int64_t axis = countFromFront(op.getAxis(), data->rank());
-  Shape dataShape = lowering.modelShape(*data), indexShape = lowering.modelShape(*indices);
-  for (auto [dim, size] : llvm::enumerate(indexShape))
-    if (static_cast<int64_t>(dim) != axis && size != dataShape[dim])
-      return lowering.refuse(op, "indices for a part of the data only have no integer form");
-  // [axis, others] becomes a batch of `others` with one column.
-  int64_t rows = dataShape[static_cast<size_t>(axis)], count = indexShape[static_cast<size_t>(axis)];
-  int64_t others = elementCount(dataShape) / rows;
-  Value table = b.transpose(b.reshape(withFirst(lowering, *data, axis), {rows, others}), {1, 0});
-  Value chosen = b.transpose(b.reshape(withFirst(lowering, *indices, axis), {count, others}), {1, 0});
-  Value gathered = b.gather(b.reshape(table, {others, rows, 1}), countIndices(b, chosen, rows));
-  Shape stored;
-  llvm::SmallVector<int64_t, 6> order;
-  for (int64_t dim = 0; dim < data->rank(); ++dim)
-    if (dim != axis) {
-      order.push_back(dim);
-      stored.push_back(dataShape[static_cast<size_t>(dim)]);
-    }
-  order.push_back(axis);
-  stored.push_back(count);
-  return Stored{b.reshape(gathered, stored), data->grid, order};
+  Shape indexShape = lowering.modelShape(*indices);
+  if (!differOnlyAlong(axis, lowering.modelShape(*data), indexShape))
+    return lowering.refuse(op, "indices for a part of the data only have no integer form");
+  Value table = alongAxis(lowering, *data, axis);
+  int64_t others = b.dims(table)[0], rows = b.dims(table)[1];
+  Value gathered = b.gather(b.reshape(table, {others, rows, 1}), countIndices(b, alongAxis(lowering, *indices, axis), rows));
+  return fromAxis(lowering, gathered, data->grid, indexShape, axis);
+}
+
+/// Both operands on the wanted grid, or numbers as they are.
+LogicalResult convertUpdates(Lowering &lowering, const LoweringRequest &request, FailureOr<Stored> &data,
+                             FailureOr<Stored> &updates) {
+  if (succeeded(data) && succeeded(updates) && request.grid.high > request.grid.low) {
+    data = lowering.convert(*data, request.grid);
+    updates = lowering.convert(*updates, request.grid);
+  }
+  return success(succeeded(data) && succeeded(updates));
+}
+
+FailureOr<Stored> lowerScatterElements(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::ScatterElementsOp>(request.op);
+  if (op.getReduction() != "none")
+    return lowering.refuse(op, "reductions of scattered values have no integer form");
+  FailureOr<Stored> data = lowering.find(op.getData()), updates = lowering.find(op.getUpdates()),
+                    indices = lowering.find(op.getIndices());
+  if (failed(indices) || failed(convertUpdates(lowering, request, data, updates)))
+    return failure();
+  TosaBuilder &b = lowering.b;
+  int64_t axis = countFromFront(op.getAxis(), data->rank());
+  Shape shape = lowering.modelShape(*data);
+  if (!differOnlyAlong(axis, shape, lowering.modelShape(*indices)))
+    return lowering.refuse(op, "indices for a part of the data only have no integer form");
+  Value table = alongAxis(lowering, *data, axis), source = alongAxis(lowering, *updates, axis);
+  int64_t others = b.dims(table)[0], rows = b.dims(table)[1], count = b.dims(source)[1];
+  table = b.reshape(table, {others, rows, 1});
+  Value chosen = countIndices(b, alongAxis(lowering, *indices, axis), rows);
+  Value written = b.create<tosa::ScatterOp>(table.getType(), table, chosen, b.reshape(source, {others, count, 1})).getResult();
+  return fromAxis(lowering, written, data->grid, shape, axis);
+}
+
+/// on where an index counts to the position along the new axis, off elsewhere and for indices beyond the depth.
+FailureOr<Stored> lowerOneHot(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::OneHotOp>(request.op);
+  FailureOr<Stored> indices = lowering.find(op.getIndices());
+  StoredConstant values = lowering.findConstant(op.getValues());
+  if (failed(indices))
+    return failure();
+  if (!values)
+    return lowering.refuse(op, "its values are not constant");
+  TosaBuilder &b = lowering.b;
+  llvm::ArrayRef<int64_t> shape = nn::shapeOf(op.getResult());
+  int64_t rank = static_cast<int64_t>(shape.size()), axis = countFromFront(op.getAxis(), rank);
+  int64_t depth = shape[static_cast<size_t>(axis)];
+  Shape expanded(shape), positionsShape(static_cast<size_t>(rank), 1);
+  expanded[static_cast<size_t>(axis)] = 1;
+  positionsShape[static_cast<size_t>(axis)] = depth;
+  // Indices beyond the depth stay beyond it.
+  Value index = b.clamp(b.reshape(lowering.inModelOrder(*indices), expanded), -depth - 1, depth);
+  Value isNegative = b.shiftRight(index, 31, /*round=*/false);
+  index = b.sub(index, b.mul(isNegative, b.scalar(depth, rank)));
+  SmallVector<int64_t> positions(static_cast<size_t>(depth));
+  std::iota(positions.begin(), positions.end(), 0);
+  FailureOr<Value> along = b.data(positions, positionsShape, 32);
+  if (failed(along))
+    return failure();
+  const Grid &grid = request.grid;
+  bool isNumber = grid.high <= grid.low;
+  Tensor reals = values.encoding ? values.reals() : values.integers;
+  auto constant = [&](int64_t i) {
+    double real = reals.valueAsDouble(i);
+    double integer = std::nearbyint(real / grid.scale) + static_cast<double>(grid.zeroPoint);
+    int64_t stored = static_cast<int64_t>(
+        isNumber ? real : std::clamp(integer, static_cast<double>(grid.low), static_cast<double>(grid.high)));
+    return b.constant({stored}, Shape(static_cast<size_t>(rank), 1), grid.bits);
+  };
+  return Stored{b.select(b.compare<tosa::EqualOp>(index, *along), constant(1), constant(0)), grid, identityOrder(rank)};
 }
 
 /// Rows written at constant or computed positions: the update of a cache. Indices [count, 1] choose along the first
@@ -116,17 +204,10 @@ FailureOr<Stored> lowerScatterND(Lowering &lowering, const LoweringRequest &requ
   if (indexShape.back() != 1)
     return lowering.refuse(op, "scattered values have an integer form for indices of the first dimension only, found " +
                                    Twine(indexShape.back()) + " dimensions");
-  bool isNumber = request.grid.high <= request.grid.low;
   FailureOr<Stored> data = lowering.find(op.getData()), updates = lowering.find(op.getUpdates()),
                     indices = lowering.find(op.getIndices());
-  if (failed(data) || failed(updates) || failed(indices))
+  if (failed(indices) || failed(convertUpdates(lowering, request, data, updates)))
     return failure();
-  if (!isNumber) {
-    data = lowering.convert(*data, request.grid);
-    updates = lowering.convert(*updates, request.grid);
-    if (failed(data) || failed(updates))
-      return failure();
-  }
   TosaBuilder &b = lowering.b;
   Shape shape = lowering.modelShape(*data);
   int64_t rows = shape.front(), columns = elementCount(shape) / rows, count = elementCount(indexShape);
@@ -173,6 +254,8 @@ FailureOr<Stored> lowerGatherND(Lowering &lowering, const LoweringRequest &reque
 void registerIndexingLowerings(LowerRegistry &registry) {
   registry["gather"] = lowerGather;
   registry["gather_elements"] = lowerGatherElements;
+  registry["scatter_elements"] = lowerScatterElements;
+  registry["one_hot"] = lowerOneHot;
   registry["gather_nd"] = lowerGatherND;
   registry["scatter_nd"] = lowerScatterND;
 }

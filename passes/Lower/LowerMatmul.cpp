@@ -27,18 +27,29 @@ Stored withLast(Lowering &lowering, const Stored &input, int64_t dim) {
   return Stored{lowering.inOrder(input, order), input.grid, order};
 }
 
-FailureOr<Stored> lowerLinear(Lowering &lowering, const LoweringRequest &request, Value inputValue, Value weights,
-                              Value bias, llvm::ArrayRef<int64_t> permutation, int64_t inputDim) {
-  FailureOr<Stored> input = lowering.find(inputValue);
-  if (failed(input))
-    return failure();
-  FailureOr<SmallVector<PreparedWeights>> blocks = prepareWeights(lowering, request.op, weights, permutation);
+/// A layer that multiplies dimension `inputDim` of `input` with constant weights, scaled by `weightFactor` > 0, and adds a
+/// constant bias, or none, scaled by `biasFactor`.
+struct LinearLayer {
+  Stored input;
+  int64_t inputDim;
+  Value weights, bias;
+  SmallVector<int64_t> permutation;
+  double weightFactor = 1, biasFactor = 1;
+};
+
+FailureOr<Stored> lowerLinear(Lowering &lowering, const LoweringRequest &request, const LinearLayer &layer) {
+  FailureOr<SmallVector<PreparedWeights>> blocks = prepareWeights(lowering, request.op, layer.weights, layer.permutation);
   if (failed(blocks))
     return failure();
-  FailureOr<std::vector<double>> offsets = readBias(lowering, request.op, bias, blocks->front().outputs());
-  if (failed(offsets))
+  for (PreparedWeights &block : *blocks)
+    for (double &scale : block.scales)
+      scale *= layer.weightFactor;
+  FailureOr<std::vector<double>> bias = readBias(lowering, request.op, layer.bias, blocks->front().outputs());
+  if (failed(bias))
     return failure();
-  return multiplyByWeights(lowering, request, withLast(lowering, *input, inputDim), *blocks, *offsets);
+  for (double &value : *bias)
+    value *= layer.biasFactor;
+  return multiplyByWeights(lowering, request, withLast(lowering, layer.input, layer.inputDim), *blocks, *bias);
 }
 
 /// An operand of a product of activations: what TOSA's MATMUL takes of it.
@@ -112,38 +123,31 @@ FailureOr<Stored> lowerMatmul(Lowering &lowering, const LoweringRequest &request
                  (weights.encoding->storage == ElementType::I8 || weights.encoding->storage == ElementType::I4);
   if (!isLayer || lowering.findConstant(op.getLhs()))
     return lowerActivationProduct(lowering, request);
-  int64_t inputDim = static_cast<int64_t>(nn::shapeOf(op.getLhs()).size()) - 1;
-  return lowerLinear(lowering, request, op.getLhs(), op.getRhs(), {}, {1, 0}, inputDim);
+  FailureOr<Stored> input = lowering.find(op.getLhs());
+  if (failed(input))
+    return failure();
+  return lowerLinear(lowering, request, {*input, input->rank() - 1, op.getRhs(), {}, {1, 0}});
 }
 
 FailureOr<Stored> lowerGemm(Lowering &lowering, const LoweringRequest &request) {
   auto op = cast<nn::GemmOp>(request.op);
-  if (op.getAlpha().convertToFloat() != 1 || (op.getC() && op.getBeta().convertToFloat() != 1))
-    return lowering.refuse(op, "Gemm has an integer form for alpha and beta of 1 only, found " +
-                                   llvm::formatv("{0} and {1}", op.getAlpha().convertToFloat(), op.getBeta().convertToFloat()),
-                           "multiply the factors into the weights and the bias before the export");
+  double alpha = op.getAlpha().convertToFloat(), beta = op.getBeta().convertToFloat();
+  if (alpha <= 0)
+    return lowering.refuse(op, llvm::formatv("Gemm has an integer form for a positive alpha only, found {0}", alpha),
+                           "multiply the factor into the weights before the export");
   if (!lowering.findConstant(op.getB()))
     return lowering.refuse(op, "Gemm has an integer form for constant weights only", "export the product as MatMul");
-  bool isTransposed = op.getTransB();
-  SmallVector<int64_t> permutation = isTransposed ? SmallVector<int64_t>{0, 1} : SmallVector<int64_t>{1, 0};
   if (op.getC() && (!lowering.findConstant(op.getC()) || nn::shapeOf(op.getC()).size() != 1))
     return lowering.refuse(op, "Gemm has an integer form for a constant vector as its third operand only",
                            "export the addition as Add");
-  if (op.getTransA()) {
-    FailureOr<Stored> input = lowering.find(op.getA());
-    if (failed(input))
-      return failure();
+  FailureOr<Stored> input = lowering.find(op.getA());
+  if (failed(input))
+    return failure();
+  if (op.getTransA())
     for (int64_t &dim : input->order)
       dim = 1 - dim;
-    FailureOr<SmallVector<PreparedWeights>> blocks = prepareWeights(lowering, op, op.getB(), permutation);
-    if (failed(blocks))
-      return failure();
-    FailureOr<std::vector<double>> bias = readBias(lowering, op, op.getC(), blocks->front().outputs());
-    if (failed(bias))
-      return failure();
-    return multiplyByWeights(lowering, request, withLast(lowering, *input, 1), *blocks, *bias);
-  }
-  return lowerLinear(lowering, request, op.getA(), op.getB(), op.getC(), permutation, 1);
+  SmallVector<int64_t> permutation = op.getTransB() ? SmallVector<int64_t>{0, 1} : SmallVector<int64_t>{1, 0};
+  return lowerLinear(lowering, request, {*input, 1, op.getB(), op.getC(), permutation, alpha, beta});
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 //===- LowerReduction.cpp - sums, means and extremes along axes --------------===//
 #include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/ShapeInference.h"
+#include "passes/Lower/Functions.h"
 #include "passes/Lower/Operands.h"
 
 #include <cmath>
@@ -10,23 +11,6 @@ using namespace mlir;
 
 namespace nibble {
 namespace {
-
-/// The reduced dimensions, counted from the front.
-FailureOr<SmallVector<int64_t>> findAxes(Lowering &lowering, Operation *op, int64_t rank) {
-  std::optional<SmallVector<int64_t>> axes = SmallVector<int64_t>();
-  if (op->getNumOperands() > 1)
-    axes = nn::readConstantIntegers(op->getOperand(1));
-  if (!axes)
-    return lowering.refuse(op, "its axes are not constant");
-  bool keepsAll = false;
-  if (auto attribute = op->getAttrOfType<BoolAttr>("noop_with_empty_axes"))
-    keepsAll = attribute.getValue();
-  if (axes->empty() && !keepsAll)
-    axes = SmallVector<int64_t>(identityOrder(rank));
-  for (int64_t &axis : *axes)
-    axis = countFromFront(axis, rank);
-  return *axes;
-}
 
 /// The sum of i32 values over stored `axes`, divided by 2^dropped so that it stays in 32 bits.
 struct Sum {
@@ -51,7 +35,7 @@ FailureOr<Stored> lowerSum(Lowering &lowering, const LoweringRequest &request, b
   FailureOr<Stored> input = lowering.find(op->getOperand(0));
   if (failed(input))
     return failure();
-  FailureOr<SmallVector<int64_t>> axes = findAxes(lowering, op, input->rank());
+  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, op, input->rank());
   if (failed(axes))
     return failure();
   TosaBuilder &b = lowering.b;
@@ -145,7 +129,7 @@ FailureOr<Stored> lowerReduceExtreme(Lowering &lowering, const LoweringRequest &
   FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
   if (failed(input))
     return failure();
-  FailureOr<SmallVector<int64_t>> axes = findAxes(lowering, request.op, input->rank());
+  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, request.op, input->rank());
   if (failed(axes))
     return failure();
   return reduceExtreme(lowering, request, *axes, *input, isMinimum);
@@ -159,25 +143,70 @@ FailureOr<Stored> lowerGlobalMax(Lowering &lowering, const LoweringRequest &requ
   return reduceExtreme(lowering, request, llvm::ArrayRef<int64_t>(axes).drop_front(2), *input, /*isMinimum=*/false);
 }
 
-FailureOr<Stored> lowerArgMax(Lowering &lowering, const LoweringRequest &request) {
-  auto op = cast<nn::ArgMaxOp>(request.op);
-  FailureOr<Stored> input = lowering.find(op.getInput());
+/// The root of the sum of squares, from its inverse. Rows of zeros have the root 0.
+FailureOr<Stored> lowerReduceL2(Lowering &lowering, const LoweringRequest &request) {
+  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
   if (failed(input))
     return failure();
-  if (op.getSelectLastIndex())
-    return lowering.refuse(op, "the last of equal largest values has no integer form; TOSA finds the first");
+  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, request.op, input->rank());
+  if (failed(axes))
+    return failure();
   TosaBuilder &b = lowering.b;
-  if (b.bits(input->value) > 16)
-    return lowering.refuse(op, "TOSA finds the largest of 8-bit and 16-bit values only");
-  Value value = lowering.inModelOrder(*input);
-  int64_t axis = countFromFront(op.getAxis(), input->rank());
-  Shape shape(b.dims(value));
-  shape.erase(shape.begin() + axis);
-  Value found = b.create<tosa::ArgMaxOp>(b.tensor(shape, 32), value, b.getI32IntegerAttr(static_cast<int32_t>(axis)),
-                                         tosa::NanPropagationModeAttr::get(b.getContext(), tosa::NanPropagationMode::PROPAGATE))
-                    .getResult();
-  llvm::ArrayRef<int64_t> result = nn::shapeOf(op->getResult(0));
-  return Stored{b.reshape(found, result), request.grid, identityOrder(static_cast<int64_t>(result.size()))};
+  for (int64_t &axis : *axes)
+    axis = input->position(axis);
+  Value value = lowering.reals32(*input);
+  int64_t shift = input->grid.bits == 8 ? 0 : 4;
+  Sum sum = sumUp(b, b.mul(value, value, shift), *axes);
+  auto c = [&](int64_t integer) { return b.scalar(integer, input->rank()); };
+  InverseRoot root = inverseRoot(b, b.maximum(sum.value, c(1)));
+  // sqrt(v) = v / sqrt(v): normalized * mantissa * 2^(-31 - halfShift + 15.5 - 29), of which 31 bits go at once.
+  Value scaled = b.shiftRight(b.mul(root.normalized, root.mantissa, 31), root.halfShift);
+  scaled = b.mul(scaled, b.minimum(sum.value, c(1)));
+  double unit = input->grid.scale * std::pow(2.0, static_cast<double>(shift + sum.dropped) / 2 - 13.5);
+  Stored reduced{lowering.toGrid(scaled, unit, request.grid), request.grid, input->order};
+  return lowering.reshape(reduced, nn::shapeOf(request.op->getResult(0)));
+}
+
+/// Every element plus those before it, by sums over 1, 2, 4, ... neighbours.
+FailureOr<Stored> lowerCumSum(Lowering &lowering, const LoweringRequest &request) {
+  auto op = cast<nn::CumSumOp>(request.op);
+  FailureOr<Stored> input = lowering.find(op.getInput());
+  std::optional<SmallVector<int64_t>> axis = nn::readConstantIntegers(op.getAxis());
+  if (failed(input))
+    return failure();
+  if (!axis)
+    return lowering.refuse(op, "its axis is not constant");
+  TosaBuilder &b = lowering.b;
+  int64_t position = input->position(countFromFront(axis->front(), input->rank()));
+  int64_t count = b.dims(input->value)[static_cast<size_t>(position)];
+  bool isNumber = request.grid.high <= request.grid.low;
+  Value value = isNumber ? input->value : lowering.reals32(*input);
+  int64_t largest = std::numeric_limits<int32_t>::max() / count, dropped = 0;
+  if (b.magnitude(value) > largest) {
+    if (isNumber) {
+      lowering.remark(op, "its sums of up to " + Twine(count) + " integers may leave 32 bits: integers beyond " +
+                              Twine(largest) + " are summed as that");
+      value = b.clamp(value, -largest, largest);
+    } else {
+      while ((b.magnitude(value) >> dropped) + 1 > largest)
+        ++dropped;
+      value = b.shiftRight(value, dropped);
+    }
+  }
+  auto moved = [&](Value x, int64_t distance) {
+    Value kept = b.sliceAxis(x, position, op.getReverse() ? distance : 0, count - distance);
+    Shape pads(2 * static_cast<size_t>(input->rank()), 0);
+    pads[static_cast<size_t>(2 * position + (op.getReverse() ? 1 : 0))] = distance;
+    return b.pad(kept, pads, 0);
+  };
+  if (op.getExclusive())
+    value = count > 1 ? moved(value, 1) : b.sub(value, value);
+  for (int64_t distance = 1; distance < count; distance *= 2)
+    value = b.add(value, moved(value, distance));
+  if (isNumber)
+    return Stored{value, request.grid, input->order};
+  return Stored{lowering.toGrid(value, std::ldexp(input->grid.scale, static_cast<int>(dropped)), request.grid), request.grid,
+                input->order};
 }
 
 } // namespace
@@ -191,7 +220,8 @@ void registerReductionLowerings(LowerRegistry &registry) {
   registry["reduce_min"] = lowerReduceExtreme<true>;
   registry["global_average_pool"] = lowerGlobalAverage;
   registry["global_max_pool"] = lowerGlobalMax;
-  registry["arg_max"] = lowerArgMax;
+  registry["reduce_l2"] = lowerReduceL2;
+  registry["cum_sum"] = lowerCumSum;
 }
 
 } // namespace nibble

@@ -233,6 +233,7 @@ LowerFunction findLowering(Operation *op) {
     registerNormalizationLowerings(made);
     registerSoftmaxLowerings(made);
     registerReductionLowerings(made);
+    registerOrderLowerings(made);
     registerMovementLowerings(made);
     registerIndexingLowerings(made);
     registerSamplingLowerings(made);

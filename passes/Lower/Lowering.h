@@ -126,6 +126,7 @@ void registerLogicLowerings(LowerRegistry &registry);
 void registerNormalizationLowerings(LowerRegistry &registry);
 void registerSoftmaxLowerings(LowerRegistry &registry);
 void registerReductionLowerings(LowerRegistry &registry);
+void registerOrderLowerings(LowerRegistry &registry);
 void registerMovementLowerings(LowerRegistry &registry);
 void registerIndexingLowerings(LowerRegistry &registry);
 void registerSamplingLowerings(LowerRegistry &registry);

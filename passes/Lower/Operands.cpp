@@ -1,4 +1,5 @@
 #include "passes/Lower/Operands.h"
+#include "lib/Dialect/NN/Constants.h"
 
 #include "lib/Dialect/NN/ShapeInference.h"
 
@@ -53,6 +54,22 @@ Value inSteps(Lowering &lowering, const Stored &stored, double step) {
   if (stored.grid.zeroPoint == 0)
     return b.rescale(stored.value, stored.grid.scale / step, {32, 0});
   return b.rescale(lowering.reals32(stored), stored.grid.scale / step, {32, 0});
+}
+
+FailureOr<SmallVector<int64_t>> findReducedAxes(Lowering &lowering, Operation *op, int64_t rank) {
+  std::optional<SmallVector<int64_t>> axes = SmallVector<int64_t>();
+  if (op->getNumOperands() > 1)
+    axes = nn::readConstantIntegers(op->getOperand(1));
+  if (!axes)
+    return lowering.refuse(op, "its axes are not constant");
+  bool keepsAll = false;
+  if (auto attribute = op->getAttrOfType<BoolAttr>("noop_with_empty_axes"))
+    keepsAll = attribute.getValue();
+  if (axes->empty() && !keepsAll)
+    axes = SmallVector<int64_t>(identityOrder(rank));
+  for (int64_t &axis : *axes)
+    axis = countFromFront(axis, rank);
+  return *axes;
 }
 
 } // namespace nibble

@@ -22,6 +22,9 @@ double commonStep(llvm::ArrayRef<Grid> grids);
 /// The real value as i32 in steps of `step`.
 mlir::Value inSteps(Lowering &lowering, const Stored &stored, double step);
 
+/// The dimensions that a reduction with its axes as second operand is over, counted from the front.
+llvm::FailureOr<llvm::SmallVector<int64_t>> findReducedAxes(Lowering &lowering, mlir::Operation *op, int64_t rank);
+
 /// `axis`, counted from the front.
 inline int64_t countFromFront(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }
 

@@ -1,6 +1,6 @@
-//===- Roots.cpp - 1 / v and 1 / sqrt(v) in integers -------------------------===//
+//===- Roots.cpp - 1 / v, 1 / sqrt(v) and log2(v) in integers ----------------===//
 //
-// Both shift their operand to a fixed number of bits (CLZ), look a first value up (TABLE, 16 bits of result) and
+// All shift their operand to a fixed number of bits (CLZ) and look a value up (TABLE, 16 bits of result). The first two
 // improve it by one step of Newton's method, which doubles the number of right bits. They run on one value per
 // row, so the steps cost next to nothing beside the row.
 //
@@ -44,7 +44,7 @@ InverseRoot inverseRoot(TosaBuilder &b, Value v) {
   Value square = b.mul(r, r, 14);                    // 28 fractional bits, up to 4
   Value product = b.mul(n, square, 31);              // n r^2, close to 1
   Value correction = b.sub(c(3 << 28), product);     // close to 2
-  return {b.mul(r, correction, 21), halfShift};      // 21 + 28 + 1 - 21 = 29 fractional bits
+  return {b.mul(r, correction, 21), halfShift, n};   // 21 + 28 + 1 - 21 = 29 fractional bits
 }
 
 Reciprocal reciprocal(TosaBuilder &b, Value v) {
@@ -60,6 +60,16 @@ Reciprocal reciprocal(TosaBuilder &b, Value v) {
   Value product = b.mul(m, r, 23);                   // 30 + 21 - 23 = 28 fractional bits, close to 1
   Value correction = b.sub(c(2 << 28), product);
   return {b.mul(r, correction, 19), shift};          // 21 + 28 - 19 = 30 fractional bits
+}
+
+Value logarithm(TosaBuilder &b, Value v) {
+  int64_t rank = b.rank(v);
+  auto c = [&](int64_t value) { return b.scalar(value, rank); };
+  // m in [2^30, 2^31) stands for m / 2^30 in [1, 2).
+  Value shift = b.sub(b.clz(v), c(1));
+  Value index = b.rescale(b.sub(b.shiftLeft(v, shift), c(3 << 29)), 65536.0 / 1073741824.0, {16, 0});
+  Value fraction = b.table(index, makeKnots([](double at) { return std::log2(1 + at); }));
+  return b.add(b.shiftLeft(b.sub(c(30), shift), 21), fraction);
 }
 
 } // namespace nibble

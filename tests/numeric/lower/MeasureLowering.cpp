@@ -121,14 +121,28 @@ llvm::Error measure(llvm::StringRef modelPath, llvm::StringRef recipeName, llvm:
   if (llvm::Error error = runPasses(*lowered, [&](PassManager &manager) { buildLowerPipeline(manager); }))
     return error;
 
+  // Numbers are not rounded: they are equal or one off.
   Value result = nn::resolveThroughBlocks(mainOf(module).getBody().front().getTerminator()->getOperand(0));
-  auto rounding = result.getDefiningOp<nn::FakeQuantOp>();
-  if (!rounding)
+  double scale = 1, low = -INFINITY, high = INFINITY;
+  unsigned bits = 32;
+  if (auto rounding = result.getDefiningOp<nn::FakeQuantOp>()) {
+    auto encoding = nn::readEncoding(nn::quantizerOf(result));
+    if (!encoding)
+      return encoding.takeError();
+    scale = encoding->scales.front();
+    bits = bitWidth(encoding->storage);
+    // What lies beyond the grid's ends is clamped in both.
+    auto stored = quant::quantize(Tensor::fromValues<float>({2}, {-INFINITY, INFINITY}), *encoding);
+    if (!stored)
+      return stored.takeError();
+    Tensor ends = quant::dequantize(*stored, *encoding);
+    low = ends.valueAsDouble(0);
+    high = ends.valueAsDouble(1);
+    result = nn::resolveThroughBlocks(rounding.getInput());
+  } else if (cast<RankedTensorType>(result.getType()).getElementType().isF32()) {
     return makeError(ErrorKind::BadInput, "the output of '" + modelPath + "' is not rounded");
-  auto encoding = nn::readEncoding(nn::quantizerOf(result));
-  if (!encoding)
-    return encoding.takeError();
-  ValueRecorder recorder(nn::resolveThroughBlocks(rounding.getInput()));
+  }
+  ValueRecorder recorder(result);
   auto program = runtime::Program::create(mainOf(module), &recorder);
   if (!program)
     return program.takeError();
@@ -139,13 +153,6 @@ llvm::Error measure(llvm::StringRef modelPath, llvm::StringRef recipeName, llvm:
   if (!integers)
     return integers.takeError();
 
-  double scale = encoding->scales.front();
-  // A one of the grid's ends: what lies beyond is clamped in both.
-  Tensor ends = Tensor::fromValues<float>({2}, {-INFINITY, INFINITY});
-  auto stored = quant::quantize(ends, *encoding);
-  if (!stored)
-    return stored.takeError();
-  Tensor reach = quant::dequantize(*stored, *encoding);
   Distances distances;
   for (const Sample &sample : *samples) {
     if (auto outputs = (*program)->run(sample); !outputs)
@@ -154,11 +161,11 @@ llvm::Error measure(llvm::StringRef modelPath, llvm::StringRef recipeName, llvm:
     if (!found)
       return found.takeError();
     for (int64_t i = 0; i < recorder.kept.elementCount(); ++i) {
-      double wanted = std::clamp(recorder.kept.valueAsDouble(i), reach.valueAsDouble(0), reach.valueAsDouble(1));
+      double wanted = std::clamp(recorder.kept.valueAsDouble(i), low, high);
       distances.add((found->front().valueAsDouble(i) - wanted) / scale);
     }
   }
-  llvm::outs() << llvm::format("%u %.3f %.3f %lld\n", bitWidth(encoding->storage), distances.largest,
+  llvm::outs() << llvm::format("%u %.3f %.3f %lld\n", bits, distances.largest,
                                std::sqrt(distances.squares / static_cast<double>(distances.count)),
                                static_cast<long long>(distances.count));
   return llvm::Error::success();

@@ -45,9 +45,12 @@ class Model:
         return name
 
     def save(self, path, output):
-        shape = onnx.helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-        graph = helper.make_graph(self.nodes, "case", self.inputs, [shape], self.weights)
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+        graph = helper.make_graph(self.nodes, "case", self.inputs, [], self.weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False)
+        known = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+        model.graph.output.append(helper.make_tensor_value_info(output, known.get(output) or TensorProto.FLOAT, None))
+        onnx.save(model, path)
 
 
 def conv(shape, weights, **attributes):
@@ -176,6 +179,51 @@ def choice(m):
     return m.node("Where", keep, m.input(lambda: normal(64, 512)), m.input(lambda: normal(64, 512, scale=2)))
 
 
+def gemm(m):
+    return m.node("Gemm", m.input(lambda: normal(128, 64)), m.weight(normal(128, 96, scale=0.09)), m.weight(normal(96)),
+                  transA=1, alpha=0.5, beta=2.0)
+
+
+def cumulative(**attributes):
+    return lambda m: m.node("CumSum", m.input(lambda: normal(16, 50, 8)), m.weight(np.int64(1)), **attributes)
+
+
+def topK(output, **attributes):
+    def build(m):
+        x = m.input(lambda: normal(16, 64))
+        names = ["values", "indices"]
+        m.nodes.append(helper.make_node("TopK", [x, m.weight(np.array([5]))], names, name="TopK", axis=1, **attributes))
+        return names[output]
+    return build
+
+
+def oneHot(m):
+    ids = m.input(lambda: random.integers(-12, 12, (8, 32)), TensorProto.INT64)
+    return m.node("OneHot", ids, m.weight(np.int64(10)), m.weight(np.array([0.25, 2], np.float32)), axis=1)
+
+
+def scatter(m):
+    order = lambda: np.stack([random.permutation(20)[:7] for _ in range(24)]).T.copy()
+    return m.node("ScatterElements", m.input(lambda: normal(20, 24)), m.input(order, TensorProto.INT64),
+                  m.input(lambda: normal(7, 24, scale=2)), axis=0)
+
+
+def gather(m):
+    order = lambda: random.integers(-20, 20, (7, 24))
+    return m.node("GatherElements", m.input(lambda: normal(20, 24)), m.input(order, TensorProto.INT64), axis=0)
+
+
+def numbers(operator, sign=1, **attributes):
+    """Of integers, which are no quanta: the table says 0 where all are equal."""
+    divisors = sign * np.array([3, 4, 7, 8, 1, 5])
+    return lambda m: m.node(operator, m.input(lambda: random.integers(-100, 100, (30, 6)), TensorProto.INT64),
+                            m.weight(divisors), **attributes)
+
+
+def place(operator, **attributes):
+    return lambda m: m.node(operator, m.input(lambda: normal(64, 50).round(1)), axis=1, **attributes)
+
+
 BOTH, WEIGHTS = ("w8a8", "w8a16"), ("w8a8", "w8a16", "w4a8", "w4a16")
 # Row of the table, recipes, model.
 CASES = [
@@ -229,6 +277,25 @@ CASES = [
     ("global average pool", BOTH, lambda m: m.node("GlobalAveragePool", m.input(lambda: normal(8, 32, 16, 16)))),
     ("mean", BOTH, reduction("ReduceMean")),
     ("sum along an axis", BOTH, reduction("ReduceSum")),
+    ("Gemm, factors", BOTH, gemm),
+    ("root of the sum of squares", BOTH, reduction("ReduceL2")),
+    ("logarithm of the sum of exponentials", BOTH, reduction("ReduceLogSumExp")),
+    ("log softmax", BOTH, lambda m: m.node("LogSoftmax", m.input(lambda: normal(1, 64, 77, scale=2)), axis=-1)),
+    ("cumulative sum", BOTH, cumulative()),
+    ("cumulative sum, reverse and exclusive", BOTH, cumulative(reverse=1, exclusive=1)),
+    ("TopK, values", BOTH, topK(0)),
+    ("TopK, indices", BOTH, topK(1)),
+    ("TopK of the smallest, indices", BOTH, topK(1, largest=0)),
+    ("index of the largest", BOTH, place("ArgMax")),
+    ("index of the smallest", BOTH, place("ArgMin")),
+    ("index of the last largest", BOTH, place("ArgMax", select_last_index=1)),
+    ("one-hot", BOTH, oneHot),
+    ("scatter of elements", BOTH, scatter),
+    ("gather of elements", BOTH, gather),
+    ("remainder of integers", BOTH, numbers("Mod")),
+    ("remainder of integers, negative divisors", BOTH, numbers("Mod", -1)),
+    ("remainder of integers, of C", BOTH, numbers("Mod", fmod=1)),
+    ("quotient of integers", BOTH, numbers("Div")),
     ("largest along an axis", BOTH, reduction("ReduceMax")),
     ("clip", BOTH, clip),
     ("choice by a condition", BOTH, choice),
