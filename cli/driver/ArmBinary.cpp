@@ -4,7 +4,11 @@
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Export/Arm/Vela.h"
 #include "lib/Export/TOSA/TosaFiles.h"
+#include "cli/driver/IntegerModel.h"
+#include "lib/Support/AtomicFile.h"
+#include "lib/Support/Digest.h"
 #include "lib/Support/Error.h"
+#include "lib/Support/MappedFile.h"
 
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Path.h"
@@ -72,6 +76,29 @@ static void addFile(const arm::VelaBinary &binary, const llvm::StringMap<std::st
   }
 }
 
+llvm::Error Compilation::writeIntegerIo(llvm::StringRef modelPath, llvm::StringRef binaryPath, llvm::StringRef velaVersion) {
+  llvm::Expected<IntegerEnds> ends = IntegerEnds::of(*integerModule);
+  if (!ends)
+    return ends.takeError();
+  llvm::Expected<std::shared_ptr<const MappedFile>> binary = MappedFile::open(binaryPath);
+  if (!binary)
+    return binary.takeError();
+  IoDescription io;
+  io.modelFile = llvm::sys::path::filename(modelPath).str();
+  io.binaryFile = llvm::sys::path::filename(binaryPath).str();
+  io.binaryBytes = (*binary)->bytes().size();
+  io.binarySha256 = sha256((*binary)->bytes());
+  io.target = target->name;
+  io.velaVersion = velaVersion.str();
+  for (auto [index, input] : llvm::enumerate(ends->inputs))
+    input.nameInFile = tosa_export::inputTensorName(index);
+  for (auto [index, output] : llvm::enumerate(ends->outputs))
+    output.nameInFile = tosa_export::outputTensorName(index);
+  io.inputs = std::move(ends->inputs);
+  io.outputs = std::move(ends->outputs);
+  return writeFileAtomically(output->path("io.json"), formatIo(io));
+}
+
 /// The error of compiling a whole model, which may be more than Vela can allocate or schedule.
 static llvm::Error suggestBlocks(llvm::Error error) {
   return llvm::handleErrors(std::move(error), [](std::unique_ptr<NibbleError> failed) -> llvm::Error {
@@ -95,14 +122,16 @@ llvm::Error Compilation::emitIntegerProgram() {
                   stem + ".blocks.json with their order");
   if (llvm::Error error = checkIntegerProgram())
     return error;
+  bool isWhole = files->front().block.empty();
+  std::string model = isWhole ? files->front().path : output->path(stem + ".blocks.json");
   if (target->backend != "vela" || !options.emits("binary"))
-    return llvm::Error::success();
+    return writeIntegerIo(model, model, "");
   llvm::Expected<arm::ArmTool> vela = arm::findVela();
   if (!vela) {
     // What does not need the compiler is still written; the program then exits with its error.
     binaryProblem = takeMessages(vela.takeError());
     report.notes.push_back("no binary was written: " + binaryProblem.front());
-    return llvm::Error::success();
+    return writeIntegerIo(model, model, "");
   }
   progress.begin("compile binary", static_cast<int64_t>(files->size()), "file");
   report::NpuProgram program;
@@ -120,7 +149,7 @@ llvm::Error Compilation::emitIntegerProgram() {
   note("binary: " + llvm::Twine(program.operatorsOnNpu) + " operators on the NPU, " +
        llvm::Twine(program.operatorsOnCpu) + " on the CPU, " + llvm::Twine(program.bytes) + " bytes");
   report.npuProgram = std::move(program);
-  return llvm::Error::success();
+  return writeIntegerIo(model, isWhole ? output->path(stem + "_vela.npz") : model, vela->version);
 }
 
 } // namespace nibble::driver

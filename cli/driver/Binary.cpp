@@ -152,10 +152,10 @@ llvm::Error Compilation::emitBinary() {
       vendor::compileContext(settings, *target, *bytes, output->path(stem + "_ctx.onnx"));
   if (!compiled)
     return addRecipePlaces(compiled.takeError(), recipe);
-  llvm::Expected<vendor::IoDescription> description = vendor::describeContext(*compiled, *target, libraries, io);
+  llvm::Expected<IoDescription> description = vendor::describeContext(*compiled, *target, libraries, io);
   if (!description)
     return description.takeError();
-  if (llvm::Error error = writeFileAtomically(output->path("io.json"), vendor::formatIo(*description)))
+  if (llvm::Error error = writeFileAtomically(output->path("io.json"), formatIo(*description)))
     return error;
   note("binary: " + llvm::Twine(compiled->acceptance.nodesOnNpu) + " nodes on the NPU, " +
        llvm::Twine(compiled->acceptance.nodesOnCpu) + " on the CPU, " + llvm::Twine(compiled->binaryBytes) + " bytes");
@@ -188,11 +188,11 @@ llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samp
                                         llvm::ArrayRef<std::vector<Tensor>> references) {
   std::vector<std::vector<NamedTensor>> stored(samples.size());
   for (size_t i = 0; i < samples.size(); ++i)
-    for (const vendor::IoTensor &io : ioDescription->inputs) {
+    for (const IoTensor &io : ioDescription->inputs) {
       auto input = llvm::find_if(inputs, [&](const calib::InputSpec &spec) { return spec.name == io.name; });
       if (input == inputs.end())
         return makeError(ErrorKind::Internal, "the binary has an input '" + io.name + "' that the model lacks");
-      llvm::Expected<Tensor> tensor = vendor::toStored(io, samples[i][static_cast<size_t>(input - inputs.begin())]);
+      llvm::Expected<Tensor> tensor = toStored(io, samples[i][static_cast<size_t>(input - inputs.begin())]);
       if (!tensor)
         return tensor.takeError();
       stored[i].push_back({io.name, std::move(*tensor)});
@@ -210,7 +210,7 @@ llvm::Error Compilation::evaluateBinary(llvm::ArrayRef<std::vector<Tensor>> samp
   for (size_t i = 0; i < samples.size(); ++i) {
     std::vector<Tensor> found;
     for (const auto &[io, tensor] : llvm::zip_equal(ioDescription->outputs, emulation->outputs[i]))
-      found.push_back(vendor::toReal(io, tensor.tensor));
+      found.push_back(toReal(io, tensor.tensor));
     if (llvm::Error error = evaluation->add(samples[i], references[i], found))
       return error;
     if (llvm::Error error = keepForScorer(report::fp32, static_cast<int64_t>(i), references[i]))

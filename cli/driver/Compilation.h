@@ -14,7 +14,7 @@
 #include "cli/driver/Diagnostics.h"
 #include "cli/driver/OutputFolder.h"
 #include "lib/Export/Vendor/HtpCheck.h"
-#include "lib/Export/Vendor/IoJson.h"
+#include "lib/Export/Vendor/ContextIo.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Quant/Statistics.h"
 #include "lib/Recipe/Recipe.h"
@@ -54,6 +54,7 @@ private:
   llvm::Error emitBinary();
   /// Writes the TOSA files of `integerModule`, and the binary where the target has a compiler.
   llvm::Error emitIntegerProgram();
+  llvm::Error writeIntegerIo(llvm::StringRef modelPath, llvm::StringRef binaryPath, llvm::StringRef velaVersion);
   /// Compares the integer runtime with the TOSA reference model on a sample, block by block.
   llvm::Error checkIntegerProgram();
   llvm::Error evaluate();
@@ -132,7 +133,7 @@ private:
   bool hasOnnxRuntime = false;
   /// The vendor's binary, where one was made, or why it could not be.
   std::optional<vendor::HtpContext> htpContext;
-  std::optional<vendor::IoDescription> ioDescription;
+  std::optional<IoDescription> ioDescription;
   std::vector<std::string> binaryProblem;
   /// Why ONNX Runtime was not found: message and notes.
   std::vector<std::string> runtimeProblem;

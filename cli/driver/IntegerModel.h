@@ -2,29 +2,16 @@
 #ifndef NIBBLE_CLI_DRIVER_INTEGERMODEL_H
 #define NIBBLE_CLI_DRIVER_INTEGERMODEL_H
 
-#include "lib/Quant/Encoding.h"
+#include "lib/Export/Io/IoDescription.h"
 #include "lib/Runtime/Integer/Interpreter.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace nibble::driver {
 
-/// One end of an integer program: the graph input or output, and how reals are stored in it.
-struct IntegerEnd {
-  std::string name;
-  /// Empty where the integers are numbers.
-  std::optional<quant::Encoding> encoding;
-  ElementType storage = ElementType::I32;
-  Shape shape;
-
-  /// The integers that the program takes for a tensor of the model. Errors: BadInput (a number beyond 32 bits, a NaN).
-  llvm::Expected<Tensor> toStored(const Tensor &tensor) const;
-  /// What the program's integers stand for: float32, or int64 for numbers.
-  Tensor toReal(const Tensor &stored) const;
-};
-
-/// The ends of @main, in its order. Inputs without elements are not among them.
+/// The ends of @main, in its order, and how reals are stored in them. Numbers are int32, conditions bool. Inputs without
+/// elements are not among them.
 struct IntegerEnds {
-  std::vector<IntegerEnd> inputs, outputs;
+  std::vector<IoTensor> inputs, outputs;
   static llvm::Expected<IntegerEnds> of(mlir::ModuleOp module);
 };
 
@@ -35,7 +22,7 @@ public:
   static llvm::Expected<std::unique_ptr<IntegerModel>> create(mlir::ModuleOp module, std::vector<std::string> inputNames,
                                                               runtime::ExecutionObserver *observer = nullptr,
                                                               runtime::IntegerOptions options = {});
-  /// Errors: as IntegerEnd::toStored and Program::run.
+  /// Reals, and int64 for numbers. Errors: as toStored and Program::run.
   llvm::Expected<std::vector<Tensor>> run(llvm::ArrayRef<Tensor> sample);
   /// The integers that `sample` becomes.
   llvm::Expected<std::vector<Tensor>> store(llvm::ArrayRef<Tensor> sample) const;

@@ -1,13 +1,12 @@
 //===- Run.cpp - nibble run ------------------------------------------------===//
 #include "calib/Datasets/Layout.h"
 #include "cli/nibble/Commands.h"
-#include "cli/nibble/RunInputs.h"
-#include "lib/Export/Vendor/IoJson.h"
+#include "cli/nibble/RunCompiled.h"
+#include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Support/Error.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -20,44 +19,6 @@ struct Options {
   bool rawIO = false;
 };
 } // namespace
-
-static llvm::Expected<std::vector<NamedTensor>> runEmulator(const Options &options,
-                                                            const vendor::VendorLibraries &libraries,
-                                                            const RunSample &sample) {
-  llvm::SmallString<128> ioPath(llvm::sys::path::parent_path(options.model));
-  llvm::sys::path::append(ioPath, "io.json");
-  llvm::Expected<vendor::IoDescription> io = vendor::readIo(ioPath);
-  if (!io)
-    return io.takeError();
-  if (io->modelFile != llvm::sys::path::filename(options.model))
-    return makeError(ErrorKind::BadInput, "'" + ioPath + "' describes '" + io->modelFile + "', not '" +
-                                              llvm::sys::path::filename(options.model) + "'");
-  llvm::Expected<std::unique_ptr<Target>> target = Target::load(io->target);
-  if (!target)
-    return target.takeError();
-  std::vector<NamedTensor> inputs;
-  for (const vendor::IoTensor &input : io->inputs) {
-    llvm::Expected<Tensor> value =
-        sample.take(input.name, input.scale && !options.rawIO ? ElementType::F32 : input.type);
-    if (value && !options.rawIO)
-      value = vendor::toStored(input, *value);
-    if (!value)
-      return value.takeError();
-    inputs.push_back({input.name, *value});
-  }
-  vendor::HtpSettings settings;
-  settings.libraries = libraries;
-  llvm::Expected<vendor::Emulation> emulation =
-      vendor::emulateContext(settings, **target, options.model, io->binarySha256, {inputs});
-  if (!emulation)
-    return emulation.takeError();
-  std::vector<NamedTensor> outputs = std::move(emulation->outputs.front());
-  for (NamedTensor &output : outputs)
-    for (const vendor::IoTensor &description : io->outputs)
-      if (description.name == output.name && !options.rawIO)
-        output.tensor = vendor::toReal(description, output.tensor);
-  return outputs;
-}
 
 static llvm::Expected<std::vector<NamedTensor>> runOnnxRuntime(const Options &options,
                                                                const vendor::VendorLibraries &libraries,
@@ -97,6 +58,8 @@ static void printSummary(const NamedTensor &output) {
 }
 
 static llvm::Expected<std::vector<NamedTensor>> computeOutputs(const Options &options) {
+  if (options.where == "tosa-reference")
+    return runInReferenceModel(options.model, options.input, options.rawIO);
   // Whoever lacks the libraries should hear of that first.
   vendor::VendorLibraries libraries;
   if (options.where != "fp32") {
@@ -110,12 +73,12 @@ static llvm::Expected<std::vector<NamedTensor>> computeOutputs(const Options &op
     return sample.takeError();
   if (options.where == "fp32")
     return runInFloat(options.model, *sample);
-  return options.where == "htp-emulator" ? runEmulator(options, libraries, *sample)
+  return options.where == "htp-emulator" ? runInEmulator(options.model, libraries, *sample, options.rawIO)
                                          : runOnnxRuntime(options, libraries, *sample);
 }
 
 static llvm::Error run(const Options &options) {
-  if (options.rawIO && options.where != "htp-emulator")
+  if (options.rawIO && options.where != "htp-emulator" && options.where != "tosa-reference")
     return makeError(ErrorKind::Usage, "--raw-io has no effect on an ONNX model, which takes what it declares");
   llvm::Expected<std::vector<NamedTensor>> outputs = computeOutputs(options);
   if (!outputs)
@@ -130,18 +93,19 @@ static llvm::Error run(const Options &options) {
 void registerRunCommand(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<Options>();
   CLI::App *command = app.add_subcommand("run", "Run a float, exported or compiled model on one sample");
-  command->add_option("model", options->model, "ONNX model; for htp-emulator, a context model with io.json beside it")
+  command->add_option("model", options->model, "ONNX model; for htp-emulator a context model, for tosa-reference a TOSA file or a "
+                                                "list of blocks, with io.json beside it")
       ->required();
   command->add_option("--on", options->where,
                       "Arithmetic to run it in. fp32: Nibble's runtime, every operation in float32; the quantizers of a "
                       "QDQ model round to their grids between them, which is fake-quant. onnxruntime: ONNX Runtime on "
                       "the CPU, optimizations off. htp-emulator: the binary of a context model in the vendor's "
-                      "emulation of its chip")
+                      "emulation of its chip. tosa-reference: an integer program in Arm's reference model")
       ->required()
-      ->check(CLI::IsMember({"fp32", "onnxruntime", "htp-emulator"}));
+      ->check(CLI::IsMember({"fp32", "onnxruntime", "htp-emulator", "tosa-reference"}));
   command->add_option("--input", options->input, "Inputs by name, .npz")->required();
   command->add_option("-o,--output", options->output, "Where to write the outputs, .npz");
-  command->add_flag("--raw-io", options->rawIO, "htp-emulator: take and give stored integers instead of reals");
+  command->add_flag("--raw-io", options->rawIO, "htp-emulator, tosa-reference: take and give stored integers instead of reals");
   command->add_option("--qnn-dir", options->qnnFolder, "Folder of onnxruntime-qnn, where it is not found by itself");
   command->callback([options, &exitCode] { exitCode = reportError(run(*options), llvm::errs()); });
 }

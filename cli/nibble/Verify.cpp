@@ -1,5 +1,6 @@
 //===- Verify.cpp - nibble verify ------------------------------------------===//
 #include "cli/nibble/Commands.h"
+#include "lib/Export/TOSA/TosaReader.h"
 #include "lib/Import/ONNX/Import.h"
 #include "lib/Report/Verify.h"
 #include "lib/Support/Configs.h"
@@ -16,6 +17,12 @@ namespace nibble::cli {
 namespace {
 
 llvm::Error openModel(llvm::StringRef path) {
+  if (path.ends_with(".tosa")) {
+    auto file = MappedFile::open(path);
+    if (!file)
+      return file.takeError();
+    return tosa_export::readTosa({(*file)->bytes().data(), (*file)->bytes().size()}).takeError();
+  }
   llvm::Expected<onnx_import::ModelSummary> summary = onnx_import::summarizeModel(path);
   return summary ? llvm::Error::success() : summary.takeError();
 }

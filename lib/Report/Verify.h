@@ -15,7 +15,7 @@ namespace nibble::report {
 llvm::Expected<std::vector<std::string>> listFiles(llvm::StringRef folder);
 
 struct VerifyOptions {
-  /// Opens an ONNX model far enough to know that it is one.
+  /// Opens an ONNX model, or a TOSA file by its name, far enough to know that it is one.
   llvm::function_ref<llvm::Error(llvm::StringRef path)> openModel;
   /// report.schema.json as text; empty leaves the report's structure unchecked.
   std::string reportSchema;
@@ -26,7 +26,7 @@ struct VerifySummary {
 };
 
 /// Checks a folder against its manifest.json: every output is there with the stated size and SHA-256,
-/// there is no other file, and every file can be read as what its name says (.json, .onnx,
+/// there is no other file, and every file can be read as what its name says (.json, .onnx, .tosa,
 /// .safetensors, .npz, .npy); an io.json names a binary of the folder and its digest. run.json is not part of
 /// the manifest. Errors: BadInput, with a note per problem.
 llvm::Expected<VerifySummary> verifyFolder(llvm::StringRef folder, const VerifyOptions &options);

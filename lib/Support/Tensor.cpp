@@ -1,6 +1,8 @@
 #include "lib/Support/Tensor.h"
 
 #include "llvm/ADT/APFloat.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/ErrorHandling.h"
 #include <cstdlib>
 #include <cstring>
@@ -56,6 +58,10 @@ llvm::StringRef name(ElementType type) {
 }
 
 int64_t byteSize(ElementType type, int64_t count) { return (count * bitWidth(type) + 7) / 8; }
+
+std::string formatShape(llvm::ArrayRef<int64_t> shape) {
+  return "[" + llvm::join(llvm::map_range(shape, [](int64_t d) { return d < 0 ? "?" : std::to_string(d); }), ",") + "]";
+}
 
 int64_t elementCount(llvm::ArrayRef<int64_t> shape) {
   int64_t count = 1;

@@ -25,6 +25,8 @@ int64_t byteSize(ElementType type, int64_t count);
 using Shape = llvm::SmallVector<int64_t, 6>;
 /// Product of the dimensions; 1 for rank 0. The dimensions are not negative.
 int64_t elementCount(llvm::ArrayRef<int64_t> shape);
+/// "[2,3]"; dimensions that are not known, below 0, are "?".
+std::string formatShape(llvm::ArrayRef<int64_t> shape);
 
 template <typename T> struct ElementTypeOf;
 template <> struct ElementTypeOf<float> { static constexpr ElementType value = ElementType::F32; };

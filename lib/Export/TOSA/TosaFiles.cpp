@@ -76,4 +76,34 @@ llvm::Expected<std::vector<TosaFile>> writeTosaFiles(ModuleOp module, llvm::Stri
   return writeBlocks(function, path, options);
 }
 
+llvm::Expected<std::vector<TosaBlock>> readBlockList(llvm::StringRef path) {
+  llvm::Expected<json::Value> value = readJson(path);
+  if (!value)
+    return value.takeError();
+  auto fail = [&](const llvm::Twine &what) { return makeError(ErrorKind::BadInput, "'" + path + "': " + what); };
+  const json::Array *list = value->getAsArray();
+  if (!list || list->empty())
+    return fail("wanted a list of blocks");
+  std::vector<TosaBlock> blocks;
+  for (const json::Value &entry : *list) {
+    const json::Object *object = entry.getAsObject();
+    std::optional<llvm::StringRef> file = object ? object->getString("file") : std::nullopt;
+    if (!file || llvm::sys::path::filename(*file) != *file)
+      return fail("wanted the name of a file beside it in every block");
+    TosaBlock block{file->str(), {}, {}};
+    for (auto [key, names] : {std::pair("inputs", &block.inputs), std::pair("outputs", &block.outputs)}) {
+      const json::Array *array = object->getArray(key);
+      for (const json::Value &name : array ? *array : json::Array()) {
+        if (!name.getAsString())
+          return fail(llvm::Twine("wanted names of tensors under '") + key + "'");
+        names->push_back(name.getAsString()->str());
+      }
+      if (names->empty())
+        return fail(llvm::Twine("wanted names of tensors under '") + key + "'");
+    }
+    blocks.push_back(std::move(block));
+  }
+  return blocks;
+}
+
 } // namespace nibble::tosa_export

@@ -23,6 +23,15 @@ struct TosaFile {
 llvm::Expected<std::vector<TosaFile>> writeTosaFiles(mlir::ModuleOp module, llvm::StringRef path,
                                                      const TosaOptions &options = {});
 
+/// One entry of the list of blocks.
+struct TosaBlock {
+  /// The file's name beside the list.
+  std::string file;
+  std::vector<std::string> inputs, outputs;
+};
+/// Reads `<stem>.blocks.json`. Errors: IO, BadInput.
+llvm::Expected<std::vector<TosaBlock>> readBlockList(llvm::StringRef path);
+
 } // namespace nibble::tosa_export
 
 #endif

@@ -242,10 +242,6 @@ llvm::Error OrtSession::readInfos() {
   return llvm::Error::success();
 }
 
-static std::string formatShape(llvm::ArrayRef<int64_t> shape) {
-  return "[" + llvm::join(llvm::map_range(shape, [](int64_t d) { return d < 0 ? "?" : std::to_string(d); }), ",") + "]";
-}
-
 llvm::Error OrtSession::checkInputs(llvm::ArrayRef<Tensor> tensors) const {
   if (tensors.size() != inputInfos.size())
     return makeError(ErrorKind::BadInput, "wanted " + llvm::Twine(inputInfos.size()) + " inputs, found " +

@@ -1,5 +1,5 @@
 // The example of docs/deploy-snapdragon.md, as a user would start it, gives what `nibble run` computes.
-#include "lib/Export/Vendor/IoJson.h"
+#include "lib/Export/Vendor/ContextIo.h"
 #include "tests/unit/vendor/QdqModels.h"
 
 #include "llvm/ADT/ScopeExit.h"
@@ -46,7 +46,7 @@ TEST(DeployExample, QuantizesRunsAndDequantizes) {
     real.mutableData<float>()[i] = static_cast<float>(i % 37) * 0.11f - 2.0f;
   writeFloats(folder + "/x.f32", real);
   std::vector<std::string> arguments = {NIBBLE_TEST_DEPLOY, libraries->onnxRuntimeLibrary, libraries->qnnFolder, modelPath};
-  auto add = [&](const char *flag, const vendor::IoTensor &tensor, const char *shape, const std::string &file) {
+  auto add = [&](const char *flag, const IoTensor &tensor, const char *shape, const std::string &file) {
     std::string scale = std::to_string(*tensor.scale);
     for (const std::string &word : {std::string(flag), tensor.name, name(tensor.type).str(), std::string(shape), scale,
                                     std::to_string(tensor.zeroPoint), file})
@@ -60,11 +60,11 @@ TEST(DeployExample, QuantizesRunsAndDequantizes) {
   int code = llvm::sys::ExecuteAndWait(NIBBLE_TEST_DEPLOY, words, std::nullopt, redirects);
   ASSERT_EQ(code, 0) << (*llvm::MemoryBuffer::getFile(log))->getBuffer().str();
 
-  auto stored = vendor::toStored(io->inputs[0], real);
+  auto stored = toStored(io->inputs[0], real);
   ASSERT_TRUE(bool(stored)) << llvm::toString(stored.takeError());
   auto emulated = vendor::emulateContext(settings, **target, modelPath, io->binarySha256, {{{"x", *stored}}});
   ASSERT_TRUE(bool(emulated)) << llvm::toString(emulated.takeError());
-  Tensor expected = vendor::toReal(io->outputs[0], emulated->outputs[0][0].tensor);
+  Tensor expected = toReal(io->outputs[0], emulated->outputs[0][0].tensor);
   auto written = llvm::MemoryBuffer::getFile(folder + "/y.f32");
   ASSERT_TRUE(bool(written));
   ASSERT_EQ((*written)->getBufferSize(), static_cast<size_t>(expected.byteSize()));

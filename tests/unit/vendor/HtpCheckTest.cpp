@@ -1,5 +1,5 @@
 #include "lib/Export/Vendor/HtpCheck.h"
-#include "lib/Export/Vendor/IoJson.h"
+#include "lib/Export/Vendor/ContextIo.h"
 #include "lib/Support/AtomicFile.h"
 #include "lib/Support/Error.h"
 #include "tests/unit/vendor/QdqModels.h"
@@ -86,7 +86,7 @@ TEST_F(HtpCheck, StopsWhenTimeIsOver) {
 }
 
 TEST(IoJson, RoundTripsAndConverts) {
-  vendor::IoDescription io;
+  IoDescription io;
   io.modelFile = "m_ctx.onnx";
   io.binaryFile = "m_ctx_qnn.bin";
   io.binarySha256 = std::string(64, 'a');
@@ -100,23 +100,23 @@ TEST(IoJson, RoundTripsAndConverts) {
   ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("nibble-io", folder));
   llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
   std::string path = (folder + "/io.json").str();
-  ASSERT_FALSE(bool(writeFileAtomically(path, vendor::formatIo(io))));
-  auto again = vendor::readIo(path);
+  ASSERT_FALSE(bool(writeFileAtomically(path, formatIo(io))));
+  auto again = readIo(path);
   ASSERT_TRUE(bool(again)) << llvm::toString(again.takeError());
-  EXPECT_EQ(vendor::formatIo(*again), vendor::formatIo(io));
+  EXPECT_EQ(formatIo(*again), formatIo(io));
 
   // 0.03 / 0.02 = 1.5 rounds to the even 2; values outside saturate.
   Tensor real = Tensor::fromValues<float>({2, 3}, {0.f, 0.03f, -0.02f, 100.f, -100.f, 1.f});
-  auto stored = vendor::toStored(io.inputs[0], real);
+  auto stored = toStored(io.inputs[0], real);
   ASSERT_TRUE(bool(stored)) << llvm::toString(stored.takeError());
   EXPECT_EQ(stored->values<uint8_t>(), llvm::ArrayRef<uint8_t>({128, 130, 127, 255, 0, 178}));
-  Tensor back = vendor::toReal(io.inputs[0], *stored);
+  Tensor back = toReal(io.inputs[0], *stored);
   EXPECT_FLOAT_EQ(back.data<float>()[3], 127 * 0.02f);
-  auto wrong = vendor::toStored(io.inputs[1], real);
+  auto wrong = toStored(io.inputs[1], real);
   EXPECT_EQ(llvm::toString(wrong.takeError()), "input 'ids': wanted int64[1,4], found float32[2,3]");
   auto refuse = [&](llvm::StringRef text) {
     EXPECT_FALSE(bool(writeFileAtomically(path, text)));
-    auto read = vendor::readIo(path);
+    auto read = readIo(path);
     return read ? "" : llvm::toString(read.takeError());
   };
   EXPECT_EQ(refuse("{}"), "'" + path + "': wanted an object with schema 'nibble-io-1'");

@@ -1,30 +1,35 @@
-#include "lib/Export/Vendor/IoJson.h"
+#include "lib/Export/Io/IoDescription.h"
 #include "lib/Quant/Encoding.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/Json.h"
-#include "lib/Support/MappedFile.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Path.h"
 #include <cmath>
-#include <onnx/onnx_pb.h>
 
 namespace json = llvm::json;
 
-namespace nibble::vendor {
+namespace nibble {
 
 static constexpr llvm::StringRef schemaName = "nibble-io-1";
 
-static const std::pair<llvm::StringRef, std::string IoDescription::*> textFields[] = {
-    {"model", &IoDescription::modelFile},
+struct TextField {
+  llvm::StringRef key;
+  std::string IoDescription::*field;
+  bool isRequired = false;
+};
+static const TextField textFields[] = {
+    {"model", &IoDescription::modelFile, true},
+    {"target", &IoDescription::target, true},
     {"graph", &IoDescription::graphName},
-    {"target", &IoDescription::target},
     {"soc_model", &IoDescription::socModel},
     {"architecture", &IoDescription::architecture},
-    {"qnn_version", &IoDescription::compilerVersion},
+    {"qnn_version", &IoDescription::qnnVersion},
     {"onnxruntime_version", &IoDescription::onnxRuntimeVersion},
     {"onnxruntime_qnn_version", &IoDescription::qnnPackageVersion},
+    {"vela_version", &IoDescription::velaVersion},
 };
 
 static std::optional<ElementType> typeFromName(llvm::StringRef word) {
@@ -36,88 +41,6 @@ static std::optional<ElementType> typeFromName(llvm::StringRef word) {
   return std::nullopt;
 }
 
-static std::optional<ElementType> typeFromOnnx(int type) {
-  switch (type) {
-  case onnx::TensorProto::FLOAT: return ElementType::F32;
-  case onnx::TensorProto::FLOAT16: return ElementType::F16;
-  case onnx::TensorProto::INT8: return ElementType::I8;
-  case onnx::TensorProto::UINT8: return ElementType::U8;
-  case onnx::TensorProto::INT16: return ElementType::I16;
-  case onnx::TensorProto::UINT16: return ElementType::U16;
-  case onnx::TensorProto::INT32: return ElementType::I32;
-  case onnx::TensorProto::UINT32: return ElementType::U32;
-  case onnx::TensorProto::INT64: return ElementType::I64;
-  case onnx::TensorProto::UINT64: return ElementType::U64;
-  case onnx::TensorProto::BOOL: return ElementType::Bool;
-  default: return std::nullopt;
-  }
-}
-
-static std::string formatShape(llvm::ArrayRef<int64_t> shape) {
-  return "[" + llvm::join(llvm::map_range(shape, [](int64_t d) { return std::to_string(d); }), ",") + "]";
-}
-
-static llvm::Expected<IoTensor> describe(const onnx::ValueInfoProto &info, bool isInput,
-                                         llvm::ArrayRef<onnx_export::IntegerIO> io) {
-  IoTensor tensor;
-  tensor.name = info.name();
-  std::optional<ElementType> type = typeFromOnnx(info.type().tensor_type().elem_type());
-  if (!type)
-    return makeError(ErrorKind::Internal, "'" + tensor.name + "' of the context model has an element type that is not known");
-  tensor.type = *type;
-  for (const auto &dim : info.type().tensor_type().shape().dim())
-    tensor.shape.push_back(dim.dim_value());
-  for (const onnx_export::IntegerIO &entry : io) {
-    if (entry.name != tensor.name || entry.isInput != isInput)
-      continue;
-    if (entry.storage != tensor.type || llvm::ArrayRef(entry.shape) != llvm::ArrayRef(tensor.shape))
-      return makeError(ErrorKind::Internal, "'" + tensor.name + "' was exported as " + name(entry.storage) +
-                                                formatShape(entry.shape) + " and compiled as " + name(tensor.type) +
-                                                formatShape(tensor.shape));
-    tensor.scale = entry.scale;
-    tensor.zeroPoint = entry.zeroPoint;
-  }
-  return tensor;
-}
-
-llvm::Expected<IoDescription> describeContext(const HtpContext &context, const Target &target,
-                                              const VendorLibraries &libraries,
-                                              llvm::ArrayRef<onnx_export::IntegerIO> io) {
-  IoDescription description;
-  description.modelFile = llvm::sys::path::filename(context.contextModelPath).str();
-  description.binaryFile = llvm::sys::path::filename(context.binaryPath).str();
-  description.binarySha256 = context.binarySha256;
-  description.binaryBytes = context.binaryBytes;
-  description.graphName = context.graphName;
-  description.target = target.name;
-  for (auto [key, field] : {std::pair("soc_model", &description.socModel), {"architecture", &description.architecture}})
-    if (auto option = target.backendOptions.find(key); option != target.backendOptions.end())
-      *field = option->second;
-  description.compilerVersion = context.compilerVersion;
-  description.onnxRuntimeVersion = libraries.onnxRuntimeVersion;
-  description.qnnPackageVersion = libraries.qnnPackageVersion;
-
-  auto file = MappedFile::open(context.contextModelPath);
-  if (!file)
-    return file.takeError();
-  onnx::ModelProto model;
-  if (!model.ParseFromArray((*file)->bytes().data(), static_cast<int>((*file)->bytes().size())))
-    return makeError(ErrorKind::Internal, "'" + context.contextModelPath + "' is not an ONNX model");
-  for (const auto &info : model.graph().input()) {
-    auto tensor = describe(info, /*isInput=*/true, io);
-    if (!tensor)
-      return tensor.takeError();
-    description.inputs.push_back(std::move(*tensor));
-  }
-  for (const auto &info : model.graph().output()) {
-    auto tensor = describe(info, /*isInput=*/false, io);
-    if (!tensor)
-      return tensor.takeError();
-    description.outputs.push_back(std::move(*tensor));
-  }
-  return description;
-}
-
 static json::Array toJson(llvm::ArrayRef<IoTensor> tensors) {
   json::Array array;
   for (const IoTensor &tensor : tensors) {
@@ -125,6 +48,8 @@ static json::Array toJson(llvm::ArrayRef<IoTensor> tensors) {
                         {"type", name(tensor.type)},
                         {"shape", json::Array(tensor.shape)},
                         {"layout", "row-major"}};
+    if (!tensor.nameInFile.empty())
+      object["name_in_file"] = tensor.nameInFile;
     if (tensor.scale) {
       object["scale"] = static_cast<double>(*tensor.scale);
       object["zero_point"] = tensor.zeroPoint;
@@ -141,8 +66,9 @@ std::string formatIo(const IoDescription &description) {
                                               {"sha256", description.binarySha256}}},
                       {"inputs", toJson(description.inputs)},
                       {"outputs", toJson(description.outputs)}};
-  for (auto [key, field] : textFields)
-    object[key] = description.*field;
+  for (const TextField &text : textFields)
+    if (text.isRequired || !(description.*text.field).empty())
+      object[text.key] = description.*text.field;
   return formatJson(std::move(object));
 }
 
@@ -164,6 +90,7 @@ static llvm::Error readTensors(const json::Object &root, llvm::StringRef key, ll
     if (!type)
       return fail("unknown type '" + *object->getString("type") + "'");
     tensor.type = *type;
+    tensor.nameInFile = object->getString("name_in_file").value_or("").str();
     for (const json::Value &dim : *object->getArray("shape")) {
       if (dim.getAsInteger().value_or(-1) < 0)
         return fail("wanted a shape of integers that are not negative");
@@ -189,11 +116,11 @@ llvm::Expected<IoDescription> readIo(llvm::StringRef path) {
   if (!root || root->getString("schema").value_or("") != schemaName)
     return fail("wanted an object with schema '" + schemaName + "'");
   IoDescription description;
-  for (auto [key, field] : textFields) {
-    std::optional<llvm::StringRef> text = root->getString(key);
-    if (!text)
-      return fail("key '" + key + "' is missing");
-    description.*field = text->str();
+  for (const TextField &field : textFields) {
+    std::optional<llvm::StringRef> text = root->getString(field.key);
+    if (!text && field.isRequired)
+      return fail("key '" + field.key + "' is missing");
+    description.*field.field = text.value_or("").str();
   }
   const json::Object *binary = root->getObject("binary");
   if (!binary || !binary->getString("file") || !binary->getString("sha256") || !binary->getInteger("bytes"))
@@ -208,15 +135,40 @@ llvm::Expected<IoDescription> readIo(llvm::StringRef path) {
   return description;
 }
 
+llvm::Expected<IoDescription> readIoBeside(llvm::StringRef modelPath) {
+  llvm::SmallString<128> ioPath(llvm::sys::path::parent_path(modelPath));
+  llvm::sys::path::append(ioPath, "io.json");
+  llvm::Expected<IoDescription> io = readIo(ioPath);
+  if (io && io->modelFile != llvm::sys::path::filename(modelPath))
+    return makeError(ErrorKind::BadInput, "'" + ioPath + "' describes '" + io->modelFile + "', not '" +
+                                              llvm::sys::path::filename(modelPath) + "'");
+  return io;
+}
+
 static quant::Encoding encodingOf(const IoTensor &io) {
   return quant::makeTensorEncoding(io.type, *io.scale, io.zeroPoint);
 }
 
+/// int64 numbers in 32 bits.
+static llvm::Expected<Tensor> narrow(const IoTensor &io, const Tensor &numbers) {
+  Tensor stored = Tensor::allocate(ElementType::I32, numbers.shape());
+  for (auto [i, value] : llvm::enumerate(numbers.values<int64_t>())) {
+    if (value < INT32_MIN || value > INT32_MAX)
+      return makeError(ErrorKind::BadInput, "input '" + io.name + "' holds " + llvm::Twine(value) +
+                                                ", and an integer program takes 32 bits");
+    stored.mutableData<int32_t>()[i] = static_cast<int32_t>(value);
+  }
+  return stored;
+}
+
 llvm::Expected<Tensor> toStored(const IoTensor &io, const Tensor &real) {
   ElementType wanted = io.scale ? ElementType::F32 : io.type;
-  if (real.elementType() != wanted || real.shape() != llvm::ArrayRef<int64_t>(io.shape))
+  bool narrows = wanted == ElementType::I32 && real.elementType() == ElementType::I64;
+  if ((real.elementType() != wanted && !narrows) || real.shape() != llvm::ArrayRef<int64_t>(io.shape))
     return makeError(ErrorKind::BadInput, "input '" + io.name + "': wanted " + name(wanted) + formatShape(io.shape) +
                                               ", found " + name(real.elementType()) + formatShape(real.shape()));
+  if (narrows)
+    return narrow(io, real);
   if (!io.scale)
     return real;
   llvm::Expected<Tensor> stored = quant::quantize(real, encodingOf(io));
@@ -229,4 +181,4 @@ Tensor toReal(const IoTensor &io, const Tensor &stored) {
   return io.scale ? quant::dequantize(stored, encodingOf(io)) : stored;
 }
 
-} // namespace nibble::vendor
+} // namespace nibble
