@@ -114,21 +114,28 @@ class IntegerProgram(support.Test):
         model = self.folder / "attention.onnx"
         attention(model)
         random = np.random.default_rng(6)
+        calibration = []
         for past in (7, 15):
-            calibration = self.folder / f"calib{past}"
-            calibration.mkdir()
-            for i in range(8):
-                np.savez(calibration / f"{i}.npz", **attentionSample(random, past))
-            for recipe in ("w8a8", "w8a16"):
+            for name, count in (("calib", 8), ("eval", 3)):
+                folder = self.folder / f"{name}{past}"
+                folder.mkdir()
+                for i in range(count):
+                    np.savez(folder / f"{i}.npz", **attentionSample(random, past))
+            calibration += ["--calib", self.folder / f"calib{past}"]
+        for recipe in ("w8a8", "w8a16"):
+            grids = []
+            for past in (7, 15):
                 with self.subTest(past=past, recipe=recipe):
                     output, process = self.compile(model, *support.bind(P=past, L=past + 1), "--recipe", recipe, "--target", "tosa",
-                                                   "--calib", calibration, name=f"{past}{recipe}")
+                                                   *calibration, "--eval", self.folder / f"eval{past}", name=f"{past}{recipe}")
                     self.assertIn("are equal to those of the TOSA reference model", process.stderr)
-                    tensors = {tensor["name"]: tensor for tensor in json.loads((output / "io.json").read_text())["outputs"]}
+                    io = json.loads((output / "io.json").read_text())
+                    tensors = {tensor["name"]: tensor for tensor in io["inputs"] + io["outputs"]}
+                    grids.append({name: (tensor["type"], tensor["scale"], tensor["zero_point"]) for name, tensor in tensors.items()})
                     for index in range(3):
-                        sample = calibration / f"{index}.npz"
+                        sample = self.folder / f"eval{past}/{index}.npz"
                         given = dict(np.load(sample))
-                        found = self.evaluate(output / f"attention.tosa", "tosa-reference", sample)
+                        found = self.evaluate(output / "attention.tosa", "tosa-reference", sample)
                         masked = np.broadcast_to(given["mask"] < 0, found["probs"].shape)
                         self.assertTrue((found["probs"][masked] == 0).all())
                         self.assertTrue((found["probs"][~masked] > 0).any())
@@ -139,6 +146,10 @@ class IntegerProgram(support.Test):
                             self.assertLessEqual(np.abs(kept[:, :, :past] - given[f"past_{name}"]).max(), 1.01 * step)
                         wanted = self.evaluate(support.quantizedModel(output), "onnxruntime", sample)
                         self.assertGreater(support.sqnr([wanted["out"]], [found["out"]]), 35 if recipe == "w8a8" else 60)
+            # A cache moves from one bucket to the next as it is.
+            self.assertEqual(grids[0], grids[1])
+            for name in ("k", "v"):
+                self.assertEqual(grids[0][f"past_{name}"], grids[0][f"present_{name}"])
 
     def testEthosU85(self):
         output, process = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a8", "--target", "ethos-u85-1024")
