@@ -2,6 +2,7 @@
 #include "cli/nibble/Commands.h"
 #include "lib/Export/Arm/ArmTool.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
+#include "lib/Runtime/Integer/Interpreter.h"
 #include "lib/Support/Configs.h"
 #include "lib/Support/Error.h"
 #include "lib/Support/Parallel.h"
@@ -61,6 +62,7 @@ static void diagnoseArmTool(llvm::StringRef part, llvm::Expected<arm::ArmTool> t
 static void diagnose(llvm::StringRef qnnFolder) {
   printPart("nibble", NIBBLE_VERSION, "");
   printPart("threads", std::to_string(getThreadCount()), "");
+  printPart("integer kernel", runtime::integerKernelName(), "");
   llvm::Expected<std::string> configs = findConfigFolder();
   printPart("configurations", configs ? "found" : "absent", configs ? *configs : "");
   if (!configs)

@@ -80,14 +80,14 @@ def modelOutputs(path, inputs, count):
         return [np.load(folder / f"o{i}.npy") for i in range(count)]
 
 
-def runtimeOutputs(graph, inputs, mode, threads=2):
+def runtimeOutputs(graph, inputs, mode, threads=2, **environment):
     """What Nibble's integer runtime computes."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "m.mlir").write_text(graph.text())
         np.savez(folder / "in.npz", **{f"in{i}": value for i, value in enumerate(inputs)})
         done = subprocess.run([BIN / "run-integer", mode, folder / "m.mlir", folder / "in.npz", folder / "out.npz", str(threads)],
-                              capture_output=True, text=True)
+                              capture_output=True, text=True, env={**os.environ, **environment})
         assert done.returncode == 0, done.stderr
         outputs = np.load(folder / "out.npz")
         return [outputs[f"out{i}"] for i in range(len(graph.outputs))]

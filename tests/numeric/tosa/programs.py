@@ -207,18 +207,20 @@ def randomChain(p, start, length):
 
 
 class Programs(unittest.TestCase):
-    def check(self, p, threads=(1, 2, 3)):
+    def check(self, p, threads=(1, 2, 3), instructions=()):
+        """`instructions` are sets to which oneDNN is limited, as it would be on older CPUs."""
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             (folder / "m.mlir").write_text(p.text())
             subprocess.run([BIN / "write-tosa", folder / "m.mlir", folder / "m.tosa"], check=True)
             wanted = modelOutputs(folder / "m.tosa", p.arrays, len(p.outputs))
-        runs = [(mode, 2) for mode in MODES] + [("plain", count) for count in threads if count != 2]
-        for mode, count in runs:
-            found = runtimeOutputs(p, p.arrays, mode, count)
+        runs = [(mode, 2, {}) for mode in MODES] + [("plain", count, {}) for count in threads if count != 2]
+        runs += [("plain", 2, {"ONEDNN_MAX_CPU_ISA": name}) for name in instructions]
+        for mode, count, environment in runs:
+            found = runtimeOutputs(p, p.arrays, mode, count, **environment)
             for i, (a, b) in enumerate(zip(found, wanted)):
                 np.testing.assert_array_equal(a.astype(np.int64), b.astype(np.int64),
-                                              err_msg=f"{mode}, {count} threads, output {i}: {p.outputs[i]}\n{p.text()[:20000]}")
+                                              err_msg=f"{mode}, {count} threads, {environment}, output {i}: {p.outputs[i]}\n{p.text()[:20000]}")
 
     def testChains(self):
         shapes = [(3, 5, 7), (1, 33, 64), (2, 4, 8, 16), (130, 9), (1, 1, 257), (4, 1, 6, 5)]
@@ -265,7 +267,7 @@ class Programs(unittest.TestCase):
 
     def testLargestOperands(self):
         """Pairs of the largest operands over a long sum, by which a saturating kernel would show."""
-        inner = 8192
+        inner, older = 8192, ("AVX512_CORE", "AVX2", "SSE41")
         ends = {"i8": (-128, 127), "i16": (-32768, 32767)}
         for element in ends:
             for x in ends[element]:
@@ -277,7 +279,7 @@ class Programs(unittest.TestCase):
                         zero = (127 if x < 0 else -128) if element == "i8" else 0
                         sum = p.convolution(given, "i8", 16, zero=zero, weights=np.full((16, 1, 1, inner), w))
                         p.output(p.rescale(sum, 1 / 16 if element == "i8" else 2.0**-12, "i32"))
-                        self.check(p)
+                        self.check(p, threads=(2,), instructions=older)
         for element, (low, high) in ends.items():
             for x, y in ((low, low), (low, high), (high, high)):
                 p = Program(301)
@@ -286,7 +288,7 @@ class Programs(unittest.TestCase):
                 sum = p.matmul(p.given(element, *shape, values=np.full(shape, x)),
                                p.given(element, 1, inner, 8, values=np.full((1, inner, 8), y)), zeros)
                 p.output(p.rescale(sum, 1 / 16 if element == "i8" else 2.0**-13, "i32"))
-                self.check(p)
+                self.check(p, threads=(2,), instructions=older)
 
     def testMaximaByHalves(self):
         for seed, (shape, axis) in enumerate([((3, 64), 1), ((4, 77, 5), 1), ((2, 3, 33), 2), ((7, 2, 9), 0), ((1, 1024), 1)]):
