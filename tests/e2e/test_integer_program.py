@@ -151,6 +151,13 @@ class IntegerProgram(support.Test):
             for name in ("k", "v"):
                 self.assertEqual(grids[0][f"past_{name}"], grids[0][f"present_{name}"])
 
+    def testSnapdragonHasTheFigureToo(self):
+        output, _ = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a16", "--target", "snapdragon-8gen2", "--emit", "qdq")
+        report = json.loads((output / "report.json").read_text())
+        figures = {metric["arithmetic"]: metric["value"] for metric in report["metrics"] if metric["name"] == "sqnr"}
+        self.assertLess(abs(figures["tosa"] - figures["fake-quant"]), 0.3)
+        self.assertNotEqual(report["evaluation"]["headline_arithmetic"], "tosa")
+
     def testEthosU85(self):
         output, process = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a8", "--target", "ethos-u85-1024")
         self.assertRegex(process.stderr, r"binary: \d+ operators on the NPU, 0 on the CPU")
