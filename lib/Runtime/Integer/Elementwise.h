@@ -28,6 +28,16 @@ bool describeValue(mlir::Value value, ValueSpec &spec);
 
 /// Makes steps of maxima of slices that reduce an axis to its largest element.
 void planMaxima(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved, StepPlan &plan);
+/// Bytes that a rescaling by one brings to 32 bits, less their zero point.
+struct WidenedBytes {
+  mlir::Value source;
+  int64_t zero;
+};
+/// What `value` widens; empty where it is something else.
+std::optional<WidenedBytes> findWidenedBytes(mlir::Value value);
+
+/// Makes steps of sums of widened bytes, and of sums of their squares, that read the bytes.
+void planMoments(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved, StepPlan &plan);
 /// Groups the elementwise operations of `block` that `plan` does not hold yet, and takes a matrix product or
 /// convolution into the group that alone reads its result.
 void planElementwise(mlir::Block &block, llvm::function_ref<bool(mlir::Value)> isObserved, StepPlan &plan);

@@ -35,7 +35,13 @@ class Grouping {
 public:
   /// Operations of `plan` are left alone.
   Grouping(Block &block, llvm::function_ref<bool(Value)> isObserved, const StepPlan &plan)
-      : isObserved(isObserved), planned(plan) {
+      : isObserved(isObserved) {
+    for (Operation *op : plan.absorbed)
+      planned[op];
+    for (const auto &[op, step] : plan.steps) {
+      planned[op].append(step.operands.begin(), step.operands.end());
+      readByPlan.insert_range(step.operands);
+    }
     for (Operation &op : block)
       visit(&op);
   }
@@ -47,6 +53,19 @@ public:
   }
 
 private:
+  /// What is read where `op` stands: a planned step reads what it takes, not what the operations do that it computes.
+  llvm::SmallVector<Value, 4> readAt(Operation *op) const {
+    if (auto reads = planned.find(op); reads != planned.end())
+      return reads->second;
+    return llvm::SmallVector<Value, 4>(op->getOperands());
+  }
+
+  /// Bytes that a planned step reads too are widened by everyone who needs that, instead of stored in 32 bits.
+  bool beginsGroup(Operation *op) const {
+    std::optional<WidenedBytes> widened = findWidenedBytes(op->getNumResults() ? op->getResult(0) : Value());
+    return widened && readByPlan.contains(widened->source);
+  }
+
   void visit(Operation *op) {
     // The program computes such values once.
     bool isConstant = op->hasTrait<OpTrait::ConstantLike>() || isa<tosa::ConstShapeOp>(op) ||
@@ -59,12 +78,12 @@ private:
     llvm::SmallSetVector<int, 4> joined;
     int home = -1;
     bool isView = isa<tosa::ReshapeOp, tosa::IdentityOp>(op);
-    bool isPlanned = planned.steps.contains(op) || planned.absorbed.contains(op);
-    if ((isElementwise(op) || isView) && !isPlanned && countOf(op->getResult(0)) > 0) {
+    if ((isElementwise(op) || isView) && !planned.contains(op) && countOf(op->getResult(0)) > 0) {
       int64_t count = countOf(op->getResult(0));
       for (Value operand : op->getOperands()) {
         auto found = groupOf.find(operand.getDefiningOp());
-        if (found != groupOf.end() && !groups[static_cast<size_t>(found->second)].isClosed && countOf(operand) == count)
+        if (found != groupOf.end() && !groups[static_cast<size_t>(found->second)].isClosed && countOf(operand) == count &&
+            !beginsGroup(op))
           joined.insert(found->second);
       }
       home = merge(joined.getArrayRef());
@@ -73,7 +92,7 @@ private:
         groups.emplace_back();
       }
     }
-    for (Value operand : op->getOperands()) {
+    for (Value operand : readAt(op)) {
       auto found = groupOf.find(operand.getDefiningOp());
       if (found != groupOf.end() && found->second != home)
         groups[static_cast<size_t>(found->second)].isClosed = true;
@@ -129,7 +148,10 @@ private:
             isa<RankedTensorType>(operand.getType()))
           inputs.insert(operand);
       Value result = member->getResult(0);
-      if (isObserved(result) || llvm::any_of(result.getUsers(), [&](Operation *user) { return !inside.contains(user); }))
+      // Planned steps need not be users: a maximum by halves reads what its first slices read.
+      if (isObserved(result) || readByPlan.contains(result) || llvm::any_of(result.getUsers(), [&](Operation *user) {
+            return !inside.contains(user) && llvm::is_contained(readAt(user), result);
+          }))
         results.push_back(result);
     }
     if (results.empty())
@@ -167,7 +189,9 @@ private:
   }
 
   llvm::function_ref<bool(Value)> isObserved;
-  const StepPlan &planned;
+  /// What the steps that were planned before read, by their operation; nothing for those that they compute too.
+  llvm::DenseMap<Operation *, llvm::SmallVector<Value, 4>> planned;
+  llvm::DenseSet<Value> readByPlan;
   std::vector<Group> groups;
   llvm::DenseMap<Operation *, int> groupOf;
   llvm::DenseSet<Value> constants;

@@ -64,6 +64,7 @@ public:
     if (options.checked)
       return plan;
     planMaxima(block, isObserved, plan);
+    planMoments(block, isObserved, plan);
     planElementwise(block, isObserved, plan);
     return plan;
   }

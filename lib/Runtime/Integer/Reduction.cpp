@@ -34,7 +34,7 @@ constexpr int64_t innerBlock = 1024;
 template <class T, class Join>
 void reduce(const T *x, int64_t outer, int64_t length, int64_t inner, T *out) {
   if (inner == 1) {
-    parallelRanges(outer, std::max<int64_t>(1, 65536 / length), [&](int64_t begin, int64_t end) {
+    parallelRanges(outer, std::max<int64_t>(1, 16384 / length), [&](int64_t begin, int64_t end) {
       simd([=]() NIBBLE_INLINE {
         for (int64_t row = begin; row < end; ++row) {
           const T *line = x + row * length;
@@ -48,7 +48,7 @@ void reduce(const T *x, int64_t outer, int64_t length, int64_t inner, T *out) {
     return;
   }
   int64_t blocks = (inner + innerBlock - 1) / innerBlock;
-  parallelRanges(outer * blocks, std::max<int64_t>(1, 65536 / (length * std::min(inner, innerBlock))),
+  parallelRanges(outer * blocks, std::max<int64_t>(1, 16384 / (length * std::min(inner, innerBlock))),
                  [&](int64_t begin, int64_t end) {
                    simd([=]() NIBBLE_INLINE {
                      for (int64_t item = begin; item < end; ++item) {

@@ -301,5 +301,26 @@ class Programs(unittest.TestCase):
                 self.check(p)
 
 
+    def testSumsOfBytesAndOfTheirSquares(self):
+        for seed, (shape, axis) in enumerate([((2, 33, 40), 1), ((5, 77), 1), ((3, 64, 1025), 1), ((1, 9), 0), ((4, 7, 130), 2)]):
+            for isRead in (False, True):
+                with self.subTest(shape=shape, axis=axis, isRead=isRead):
+                    p = Program(500 + seed)
+                    # The bytes come out of a group, and are read by another one behind the sums.
+                    x = p.rescale(p.mul(p.widen(p.given("i8", *shape)), p.constant("i32", np.full([1] * len(shape), 77)), 3), 0.02,
+                                  "i8", outputZero=-20)
+                    wide = p.widen(x, zero=-20)
+                    square = p.mul(wide, wide, 0)
+                    sum, squares = p.reduceSum(wide, axis), p.reduceSum(square, axis)
+                    p.output(squares)
+                    if isRead:
+                        p.output(p.shiftRight(square, 2, True))
+                    count = shape[axis]
+                    mean = p.rescale(sum, 256 / count, "i32")
+                    p.output(p.sub(p.mul(wide, p.constant("i32", np.full([1] * len(shape), 256)), 0), mean))
+                    p.output(mean)
+                    self.check(p)
+
+
 if __name__ == "__main__":
     unittest.main()
