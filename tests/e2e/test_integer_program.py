@@ -151,6 +151,20 @@ class IntegerProgram(support.Test):
             for name in ("k", "v"):
                 self.assertEqual(grids[0][f"past_{name}"], grids[0][f"present_{name}"])
 
+    def testAWiderFormIsInTheTrace(self):
+        model = self.folder / "long.onnx"
+        weights = numpy_helper.from_array(np.ones((140000, 4), np.float32), "w")
+        graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], "long")], "g",
+                                  [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 140000])],
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])], [weights])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+        output, process = self.compile(model, "--recipe", "w8a8", "--target", "tosa", "--calib", "random:4")
+        self.assertIn("are equal to those of the TOSA reference model", process.stderr)
+        decisions = [event["decision"] for event in json.loads((output / "trace.json").read_text())["events"]
+                     if event["node"] == "long" and event["phase"] == "lower"]
+        self.assertEqual(len(decisions), 1, decisions)
+        self.assertRegex(decisions[0], "more than 32 bits hold: the input is widened to 16 bits")
+
     def testSnapdragonHasTheFigureToo(self):
         output, _ = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a16", "--target", "snapdragon-8gen2", "--emit", "qdq")
         report = json.loads((output / "report.json").read_text())

@@ -66,10 +66,10 @@ def transposed(m):
                   m.weight(normal(16, scale=0.1)), strides=[2, 2], pads=[1, 1, 1, 1])
 
 
-def linear(inner=512, rows=64, columns=256):
+def linear(inner=512, rows=64, columns=256, hasBias=True):
     def build(m):
         product = m.node("MatMul", m.input(lambda: normal(1, rows, inner)), m.weight(normal(inner, columns, scale=inner ** -0.5)))
-        return m.node("Add", product, m.weight(normal(columns, scale=0.1)))
+        return m.node("Add", product, m.weight(normal(columns, scale=0.1))) if hasBias else product
     return build
 
 
@@ -225,7 +225,9 @@ def place(operator, **attributes):
 
 
 BOTH, WEIGHTS = ("w8a8", "w8a16"), ("w8a8", "w8a16", "w4a8", "w4a16")
-# Row of the table, recipes, model.
+GROUPS = "weights: {bits: 4, symmetric: true, granularity: group, group-size: 32, scale-search: mse}"
+LPBQ = "weights: {bits: 4, symmetric: true, granularity: lpbq, group-size: 32, scale-search: mse}"
+# Row of the table, recipes, model; what is other than in the recipe.
 CASES = [
     ("convolution 3x3, 64 channels", WEIGHTS, conv((1, 64, 16, 16), (64, 64, 3, 3), pads=[1, 1, 1, 1])),
     ("convolution, stride 2", BOTH, conv((1, 32, 16, 16), (32, 32, 3, 3), pads=[1, 1, 1, 1], strides=[2, 2])),
@@ -235,6 +237,8 @@ CASES = [
     ("convolution of three axes", BOTH, conv((1, 8, 6, 8, 8), (8, 8, 3, 3, 3), pads=[1] * 6)),
     ("transposed convolution", BOTH, transposed),
     ("linear layer, 512 inputs", WEIGHTS, linear()),
+    ("linear layer, groups of 32", WEIGHTS[2:], linear(hasBias=False), GROUPS),
+    ("linear layer, LPBQ of 32", WEIGHTS[2:], linear(hasBias=False), LPBQ),
     ("linear layer, 4096 inputs", BOTH, linear(4096, 16, 64)),
     ("product of activations", BOTH, products),
     ("softmax of 77", BOTH, softmax(77)),

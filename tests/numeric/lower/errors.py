@@ -21,7 +21,7 @@ RECIPES = ("w8a8", "w8a16", "w4a8", "w4a16")
 
 def measure(case):
     """The bits of the result, the largest and the root-mean-square distance by recipe."""
-    name, recipes, build = case
+    name, recipes, build, *changes = case
     model = Model()
     output = build(model)
     figures = {}
@@ -33,7 +33,11 @@ def measure(case):
             samples.append(path / f"{index}.npz")
             np.savez(samples[-1], **sample)
         for recipe in recipes:
-            done = subprocess.run([PROGRAM, path / "model.onnx", recipe, *samples], capture_output=True, text=True)
+            used = recipe
+            if changes:
+                used = path / f"{recipe}.yaml"
+                used.write_text(f"schema: nibble-recipe-1\nname: changed\nbase: {recipe}\n{changes[0]}\n")
+            done = subprocess.run([PROGRAM, path / "model.onnx", used, *samples], capture_output=True, text=True)
             if done.returncode:
                 raise AssertionError(f"{name}, {recipe}: {done.stderr}")
             bits, largest, rms, count = done.stdout.split()
