@@ -188,6 +188,16 @@ class IntegerProgram(support.Test):
         self.assertEqual((io["model"], io["binary"]["file"], io["target"]), ("model.tosa", "model_vela.npz", "ethos-u85-1024"))
         self.assertEqual(io["vela_version"], "5.2.0")
 
+        blocks, _ = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a8", "--target", "ethos-u85-1024", "--file-per-block",
+                                 name="blocks")
+        self.run_("verify", blocks)
+        parts = json.loads((blocks / "report.json").read_text())["npu_program"]
+        names = [entry["file"] for entry in json.loads((blocks / "model.blocks.json").read_text())]
+        self.assertEqual(parts["files"], len(names))
+        self.assertTrue(all((blocks / name.replace(".tosa", "_vela.npz")).exists() for name in names))
+        self.assertEqual(parts["operators_on_cpu"], 0)
+        self.assertLess(abs(parts["cycles"] / program["cycles"] - 1), 0.2)
+
     def testWithoutVela(self):
         missing = {**os.environ, "NIBBLE_VELA": str(self.folder / "nowhere")}
         output, process = self.compile(*support.TEXT_ENCODER, "--recipe", "w8a8", "--target", "ethos-u85-1024", code=3, env=missing)
