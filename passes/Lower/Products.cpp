@@ -43,18 +43,19 @@ std::vector<int8_t> permute(const std::vector<int8_t> &values, llvm::ArrayRef<in
   }
   std::vector<int8_t> result(values.size());
   int64_t outer = target.front(), inner = elementCount(target) / std::max<int64_t>(1, outer);
-  parallelFor(outer, [&](int64_t row) {
+  // Rows of a transposed matrix are read a cache line at a time.
+  constexpr int64_t block = 64;
+  parallelFor((outer + block - 1) / block, [&](int64_t tile) {
+    int64_t first = tile * block, count = std::min(block, outer - first), source = first * steps[0];
     Shape index(target.size(), 0);
-    index[0] = row;
-    int8_t *write = result.data() + row * inner;
     for (int64_t i = 0; i < inner; ++i) {
-      int64_t source = 0;
-      for (size_t dim = 0; dim < index.size(); ++dim)
-        source += index[dim] * steps[dim];
-      write[i] = values[static_cast<size_t>(source)];
+      for (int64_t row = 0; row < count; ++row)
+        result[static_cast<size_t>((first + row) * inner + i)] = values[static_cast<size_t>(source + row * steps[0])];
       for (size_t dim = index.size(); dim-- > 1;) {
+        source += steps[dim];
         if (++index[dim] < target[dim])
           break;
+        source -= index[dim] * steps[dim];
         index[dim] = 0;
       }
     }
