@@ -1,10 +1,10 @@
 //===- ArmBinary.cpp - TOSA files of a compile, and Vela's binaries --------===//
 #include "cli/driver/Compilation.h"
+#include "cli/driver/IntegerModel.h"
 
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Export/Arm/Vela.h"
 #include "lib/Export/TOSA/TosaFiles.h"
-#include "cli/driver/IntegerModel.h"
 #include "lib/Support/AtomicFile.h"
 #include "lib/Support/Digest.h"
 #include "lib/Support/Error.h"

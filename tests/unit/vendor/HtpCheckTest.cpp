@@ -1,11 +1,7 @@
 #include "lib/Export/Vendor/HtpCheck.h"
-#include "lib/Export/Vendor/ContextIo.h"
-#include "lib/Support/AtomicFile.h"
 #include "lib/Support/Error.h"
 #include "tests/unit/vendor/QdqModels.h"
 
-#include "llvm/ADT/ScopeExit.h"
-#include "llvm/Support/FileSystem.h"
 #include <gtest/gtest.h>
 
 using namespace nibble;
@@ -83,45 +79,6 @@ TEST_F(HtpCheck, StopsWhenTimeIsOver) {
   ASSERT_TRUE(bool(summary)) << llvm::toString(summary.takeError());
   EXPECT_EQ(summary->blocksChecked, 1);
   EXPECT_EQ(summary->blocksTotal, 1000);
-}
-
-TEST(IoJson, RoundTripsAndConverts) {
-  IoDescription io;
-  io.modelFile = "m_ctx.onnx";
-  io.binaryFile = "m_ctx_qnn.bin";
-  io.binarySha256 = std::string(64, 'a');
-  io.binaryBytes = 53248;
-  io.graphName = "graph";
-  io.target = "snapdragon-8gen2";
-  io.socModel = "43";
-  io.inputs = {{"x", ElementType::U8, {2, 3}, 0.02f, 128}, {"ids", ElementType::I64, {1, 4}, std::nullopt, 0}};
-  io.outputs = {{"y", ElementType::U16, {2}, 0.001f, 32768}};
-  llvm::SmallString<128> folder;
-  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("nibble-io", folder));
-  llvm::scope_exit remove([&] { llvm::sys::fs::remove_directories(folder); });
-  std::string path = (folder + "/io.json").str();
-  ASSERT_FALSE(bool(writeFileAtomically(path, formatIo(io))));
-  auto again = readIo(path);
-  ASSERT_TRUE(bool(again)) << llvm::toString(again.takeError());
-  EXPECT_EQ(formatIo(*again), formatIo(io));
-
-  // 0.03 / 0.02 = 1.5 rounds to the even 2; values outside saturate.
-  Tensor real = Tensor::fromValues<float>({2, 3}, {0.f, 0.03f, -0.02f, 100.f, -100.f, 1.f});
-  auto stored = toStored(io.inputs[0], real);
-  ASSERT_TRUE(bool(stored)) << llvm::toString(stored.takeError());
-  EXPECT_EQ(stored->values<uint8_t>(), llvm::ArrayRef<uint8_t>({128, 130, 127, 255, 0, 178}));
-  Tensor back = toReal(io.inputs[0], *stored);
-  EXPECT_FLOAT_EQ(back.data<float>()[3], 127 * 0.02f);
-  auto wrong = toStored(io.inputs[1], real);
-  EXPECT_EQ(llvm::toString(wrong.takeError()), "input 'ids': wanted int64[1,4], found float32[2,3]");
-  auto refuse = [&](llvm::StringRef text) {
-    EXPECT_FALSE(bool(writeFileAtomically(path, text)));
-    auto read = readIo(path);
-    return read ? "" : llvm::toString(read.takeError());
-  };
-  EXPECT_EQ(refuse("{}"), "'" + path + "': wanted an object with schema 'nibble-io-1'");
-  EXPECT_NE(refuse("[").find("is not JSON"), std::string::npos);
-  EXPECT_EQ(refuse("{\"schema\": \"nibble-io-1\"}"), "'" + path + "': key 'model' is missing");
 }
 
 } // namespace
