@@ -134,7 +134,7 @@ FailureOr<Stored> lowerConv(Lowering &lowering, const LoweringRequest &request) 
   for (size_t i = 0; i < spatial; ++i)
     permutation.push_back(static_cast<int64_t>(i) + 2);
   permutation.push_back(1);
-  FailureOr<SmallVector<PreparedWeights>> prepared = prepareWeights(lowering, op, op.getWeight(), permutation);
+  FailureOr<SmallVector<PreparedWeights>> prepared = prepareWeights(lowering, op, op.getWeight(), permutation, found->grid.bits);
   if (failed(prepared))
     return failure();
   PreparedWeights weights = std::move(prepared->front());
@@ -219,7 +219,7 @@ FailureOr<Stored> lowerConvTranspose(Lowering &lowering, const LoweringRequest &
   for (size_t i = 0; i < spatial; ++i)
     permutation.push_back(static_cast<int64_t>(i) + 2);
   permutation.push_back(0);
-  FailureOr<SmallVector<PreparedWeights>> prepared = prepareWeights(lowering, op, op.getWeight(), permutation);
+  FailureOr<SmallVector<PreparedWeights>> prepared = prepareWeights(lowering, op, op.getWeight(), permutation, found->grid.bits);
   if (failed(prepared))
     return failure();
   PreparedWeights weights = std::move(prepared->front());

@@ -38,7 +38,8 @@ struct LinearLayer {
 };
 
 FailureOr<Stored> lowerLinear(Lowering &lowering, const LoweringRequest &request, const LinearLayer &layer) {
-  FailureOr<SmallVector<PreparedWeights>> blocks = prepareWeights(lowering, request.op, layer.weights, layer.permutation);
+  FailureOr<SmallVector<PreparedWeights>> blocks = prepareWeights(lowering, request.op, layer.weights, layer.permutation,
+                                                                    layer.input.grid.bits);
   if (failed(blocks))
     return failure();
   for (PreparedWeights &block : *blocks)

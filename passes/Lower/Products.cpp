@@ -66,7 +66,8 @@ std::vector<int8_t> permute(const std::vector<int8_t> &values, llvm::ArrayRef<in
 } // namespace
 
 FailureOr<SmallVector<PreparedWeights>> prepareWeights(Lowering &lowering, Operation *op, Value value,
-                                                       llvm::ArrayRef<int64_t> permutation) {
+                                                       llvm::ArrayRef<int64_t> permutation,
+                                                       unsigned activationBits) {
   StoredConstant constant = lowering.findConstant(value);
   if (!constant || !constant.encoding)
     return lowering.refuse(op, "its weights '" + nn::tensorName(value) + "' are not stored as integers",
@@ -79,6 +80,10 @@ FailureOr<SmallVector<PreparedWeights>> prepareWeights(Lowering &lowering, Opera
   if (failed(integers))
     return failure();
   bool is4Bit = encoding.storage == ElementType::I4;
+  if (is4Bit && activationBits == 16) {
+    lowering.remark(op, "its int4 weights are stored as int8, as TOSA multiplies 16-bit activations with 8-bit weights only");
+    is4Bit = false;
+  }
   if (is4Bit && encoding.quantMin < -7)
     if (llvm::is_contained(*integers, int8_t(-8))) {
       lowering.remark(op, "its int4 weights hold -8, where TOSA's int4 ends at -7: they are stored as int8");

@@ -22,10 +22,12 @@ struct PreparedWeights {
 /// Reads the stored integers of `value`, whose dimensions in the model are `shape`, into the order
 /// `permutation` (output channels first). Two-level blocks (LPBQ) are multiplied out, which 8 bits hold. Weights
 /// with a scale per block along the inputs are returned as one entry per block, in order.
-/// Refuses, naming the node: float weights, 16-bit weights, zero points, int4 values of -8.
+/// 4-bit weights become 8-bit ones, with a remark, beside activations of 16 bits and where they hold -8.
+/// Refuses, naming the node: float weights, 16-bit weights, zero points.
 llvm::FailureOr<llvm::SmallVector<PreparedWeights>> prepareWeights(Lowering &lowering, mlir::Operation *op,
                                                                     mlir::Value value,
-                                                                    llvm::ArrayRef<int64_t> permutation);
+                                                                    llvm::ArrayRef<int64_t> permutation,
+                                                                    unsigned activationBits);
 
 /// The constant for `weights`; 8 bits where the operand that they are multiplied with has 16.
 llvm::FailureOr<mlir::Value> makeWeights(Lowering &lowering, const PreparedWeights &weights, unsigned activationBits);

@@ -18,6 +18,22 @@ func.func @main(%x: tensor<1x2xf32> {nn.name = "x"}) -> tensor<1x1xf32> {
 
 // -----
 
+// There is no product of 16-bit activations with 4-bit weights.
+// CHECK: nn.constant({{.*}} : tensor<1x1x1x2xi8>)
+nn.quantizer @x {role = "activation", storage = i16, symmetric, scales = dense<0.5> : tensor<1xf32>}
+nn.quantizer @w {role = "weight", storage = i4, quant_min = -7 : i64, scales = dense<0.1> : tensor<1xf32>}
+func.func @main(%x: tensor<1x2xf32> {nn.name = "x"}) -> tensor<1x1xf32> {
+  %xq = nn.fake_quant %x, @x : (tensor<1x2xf32>) -> tensor<1x2xf32>
+  %ws = nn.constant(dense<[[-7], [7]]> : tensor<2x1xi4>) : tensor<2x1xi4>
+  %w = nn.dequantize_weight %ws, @w : (tensor<2x1xi4>) -> tensor<2x1xf32>
+  // expected-remark @unknown {{node 'M': its int4 weights are stored as int8, as TOSA multiplies 16-bit activations with 8-bit weights only}}
+  %y = nn.matmul %xq, %w : (tensor<1x2xf32>, tensor<2x1xf32>) -> tensor<1x1xf32> loc("M"("y"))
+  %yq = nn.fake_quant %y, @x : (tensor<1x1xf32>) -> tensor<1x1xf32>
+  return %yq : tensor<1x1xf32>
+}
+
+// -----
+
 // 255 * 127 * 66400 exceeds 2^31: the sums get 48 bits.
 // CHECK: tosa.rescale {{.+}}(tensor<1x1x1x66400xi8>{{.+}} -> tensor<1x1x1x66400xi16>
 // CHECK: tosa.conv2d {{.+}}acc_type = i48
