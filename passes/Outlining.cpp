@@ -69,4 +69,10 @@ nn::BlockOp outline(const Segment &segment) {
   return block;
 }
 
+void eraseUnusedCopies(Block &body) {
+  for (Operation &op : llvm::make_early_inc_range(body.without_terminator()))
+    if (isCopiedIntoBlocks(&op) && op.use_empty())
+      op.erase();
+}
+
 } // namespace nibble

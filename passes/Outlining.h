@@ -20,6 +20,9 @@ bool isCopiedIntoBlocks(mlir::Operation *op);
 /// them stands. Constants that they use are copied. The block has no structural hash.
 nn::BlockOp outline(const Segment &segment);
 
+/// Erases what blocks have copies of and nobody else uses.
+void eraseUnusedCopies(mlir::Block &body);
+
 } // namespace nibble
 
 #endif

@@ -107,6 +107,27 @@ static llvm::Error suggestBlocks(llvm::Error error) {
   });
 }
 
+/// Compiles every file for the NPU; the names of the binaries end in _vela.npz.
+llvm::Error Compilation::compileForNpu(const arm::ArmTool &vela, llvm::ArrayRef<tosa_export::TosaFile> files) {
+  progress.begin("compile binary", static_cast<int64_t>(files.size()), "file");
+  report::NpuProgram program;
+  program.estimator = "Vela " + vela.version + " for " + target->backendOptions["accelerator_config"];
+  func::FuncOp function = mainFunction(*integerModule);
+  for (const tosa_export::TosaFile &file : files) {
+    std::string name = llvm::sys::path::stem(file.path).str() + "_vela.npz";
+    llvm::Expected<arm::VelaBinary> binary =
+        arm::compileWithVela(vela, *target, options.vendorOptions, file.path, output->path(name));
+    if (!binary)
+      return file.block.empty() ? suggestBlocks(binary.takeError()) : binary.takeError();
+    addFile(*binary, originalNames(function, file.block), program);
+    progress.advance();
+  }
+  note("binary: " + llvm::Twine(program.operatorsOnNpu) + " operators on the NPU, " +
+       llvm::Twine(program.operatorsOnCpu) + " on the CPU, " + llvm::Twine(program.bytes) + " bytes");
+  report.npuProgram = std::move(program);
+  return llvm::Error::success();
+}
+
 llvm::Error Compilation::emitIntegerProgram() {
   if (!options.emits("tosa") && !options.emits("binary"))
     return llvm::Error::success();
@@ -123,33 +144,21 @@ llvm::Error Compilation::emitIntegerProgram() {
   if (llvm::Error error = checkIntegerProgram())
     return error;
   bool isWhole = files->front().block.empty();
-  std::string model = isWhole ? files->front().path : output->path(stem + ".blocks.json");
-  if (target->backend != "vela" || !options.emits("binary"))
-    return writeIntegerIo(model, model, "");
-  llvm::Expected<arm::ArmTool> vela = arm::findVela();
-  if (!vela) {
-    // What does not need the compiler is still written; the program then exits with its error.
-    binaryProblem = takeMessages(vela.takeError());
-    report.notes.push_back("no binary was written: " + binaryProblem.front());
-    return writeIntegerIo(model, model, "");
+  std::string model = output->path(stem + (isWhole ? ".tosa" : ".blocks.json")), binary = model, velaVersion;
+  if (target->backend == "vela" && options.emits("binary")) {
+    if (llvm::Expected<arm::ArmTool> vela = arm::findVela()) {
+      if (llvm::Error error = compileForNpu(*vela, *files))
+        return error;
+      velaVersion = vela->version;
+      if (isWhole)
+        binary = output->path(stem + "_vela.npz");
+    } else {
+      // What does not need the compiler is still written; the program then exits with its error.
+      binaryProblem = takeMessages(vela.takeError());
+      report.notes.push_back("no binary was written: " + binaryProblem.front());
+    }
   }
-  progress.begin("compile binary", static_cast<int64_t>(files->size()), "file");
-  report::NpuProgram program;
-  program.estimator = "Vela " + vela->version + " for " + target->backendOptions["accelerator_config"];
-  func::FuncOp function = mainFunction(*integerModule);
-  for (const tosa_export::TosaFile &file : *files) {
-    std::string name = llvm::sys::path::stem(file.path).str() + "_vela.npz";
-    llvm::Expected<arm::VelaBinary> binary =
-        arm::compileWithVela(*vela, *target, options.vendorOptions, file.path, output->path(name));
-    if (!binary)
-      return file.block.empty() ? suggestBlocks(binary.takeError()) : binary.takeError();
-    addFile(*binary, originalNames(function, file.block), program);
-    progress.advance();
-  }
-  note("binary: " + llvm::Twine(program.operatorsOnNpu) + " operators on the NPU, " +
-       llvm::Twine(program.operatorsOnCpu) + " on the CPU, " + llvm::Twine(program.bytes) + " bytes");
-  report.npuProgram = std::move(program);
-  return writeIntegerIo(model, isWhole ? output->path(stem + "_vela.npz") : model, vela->version);
+  return writeIntegerIo(model, binary, velaVersion);
 }
 
 } // namespace nibble::driver

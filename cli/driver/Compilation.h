@@ -13,8 +13,10 @@
 #include "cli/driver/CompileOptions.h"
 #include "cli/driver/Diagnostics.h"
 #include "cli/driver/OutputFolder.h"
-#include "lib/Export/Vendor/HtpCheck.h"
+#include "lib/Export/Arm/ArmTool.h"
+#include "lib/Export/TOSA/TosaFiles.h"
 #include "lib/Export/Vendor/ContextIo.h"
+#include "lib/Export/Vendor/HtpCheck.h"
 #include "lib/Export/Vendor/OnnxRuntime.h"
 #include "lib/Quant/Statistics.h"
 #include "lib/Recipe/Recipe.h"
@@ -54,6 +56,7 @@ private:
   llvm::Error emitBinary();
   /// Writes the TOSA files of `integerModule`, and the binary where the target has a compiler.
   llvm::Error emitIntegerProgram();
+  llvm::Error compileForNpu(const arm::ArmTool &vela, llvm::ArrayRef<tosa_export::TosaFile> files);
   llvm::Error writeIntegerIo(llvm::StringRef modelPath, llvm::StringRef binaryPath, llvm::StringRef velaVersion);
   /// Compares the integer runtime with the TOSA reference model on a sample, block by block.
   llvm::Error checkIntegerProgram();

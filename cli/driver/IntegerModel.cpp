@@ -3,6 +3,7 @@
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Dialect/NN/Quantizers.h"
 #include "lib/Quant/Encoding.h"
+#include "lib/Runtime/Float/Kernel.h"
 #include "lib/Support/Error.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,11 +18,7 @@ llvm::Expected<IntegerEnds> IntegerEnds::of(ModuleOp module) {
     IoTensor end;
     auto tensor = cast<RankedTensorType>(type);
     end.shape = Shape(tensor.getShape());
-    unsigned bits = tensor.getElementTypeBitWidth();
-    end.type = bits == 1    ? ElementType::Bool
-               : bits == 8  ? ElementType::I8
-               : bits == 16 ? ElementType::I16
-                            : ElementType::I32;
+    end.type = *runtime::storageType(tensor.getElementType());
     if (auto name = attributes ? attributes.getAs<StringAttr>(nn::nameAttribute) : StringAttr())
       end.name = name.str();
     if (auto symbol = attributes ? attributes.getAs<FlatSymbolRefAttr>(nn::encodingAttribute) : FlatSymbolRefAttr()) {
@@ -32,7 +29,7 @@ llvm::Expected<IntegerEnds> IntegerEnds::of(ModuleOp module) {
       assert(encoding->scales.size() == 1 && "activations have one scale");
       end.scale = encoding->scales.front();
       end.zeroPoint = (encoding->zeroPoints.empty() ? 0 : encoding->zeroPoints.front()) -
-                      (quant::integerRange(encoding->storage).first == 0 ? int64_t(1) << (bits - 1) : 0);
+                      (quant::integerRange(encoding->storage).first == 0 ? int64_t(1) << (bitWidth(end.type) - 1) : 0);
     }
     return end;
   };

@@ -62,7 +62,8 @@ void registerCompileCommand(CLI::App &app, int &exitCode) {
   addRepeatable("--max-drop", options.maxDrops, "Gate METRIC=VALUE: a larger drop exits with code 6");
   command->add_option("--emulate-samples", arguments->emulateSamples, "Samples run in the vendor's emulation, or 'all'")
       ->capture_default_str();
-  command->add_option("--check-seconds", options.checkSeconds, "Seconds for running blocks in the vendor's emulation or in the TOSA reference model")
+  command->add_option("--check-seconds", options.checkSeconds,
+                      "Seconds for running blocks in the vendor's emulation or in the TOSA reference model")
       ->capture_default_str()
       ->check(isDuration);
   command->add_flag("--file-per-block", options.filePerBlock,

@@ -38,9 +38,7 @@ struct EncloseOperations : impl::EncloseOperationsPassBase<EncloseOperations> {
     std::vector<Segment> runs = findRuns(body);
     for (const Segment &run : runs)
       outline(run);
-    for (Operation &op : llvm::make_early_inc_range(body.without_terminator()))
-      if (isCopiedIntoBlocks(&op) && op.use_empty())
-        op.erase();
+    eraseUnusedCopies(body);
     numBlocks += runs.size();
   }
 };

@@ -14,7 +14,7 @@ double InterpolatedTable::operator()(double input) const {
   return unit * (before + (after - before) * (index / 128 - static_cast<double>(knot)));
 }
 
-void setEntries(InterpolatedTable &table, llvm::ArrayRef<double> knots, double smallestUnit) {
+void InterpolatedTable::setKnots(llvm::ArrayRef<double> knots, const Grid &output) {
   double largest = 0, steepest = 0;
   for (size_t knot = 0; knot < knots.size(); ++knot) {
     largest = std::max(largest, std::abs(knots[knot]));
@@ -22,10 +22,10 @@ void setEntries(InterpolatedTable &table, llvm::ArrayRef<double> knots, double s
       steepest = std::max(steepest, std::abs(knots[knot] - knots[knot - 1]));
   }
   // The rounding of both ends of a step may add one.
-  table.unit = std::max({largest / 32767, steepest / 32766, smallestUnit});
-  table.entries.clear();
+  unit = std::max({largest / 32767, steepest / 32766, output.scale / 32767});
+  entries.clear();
   for (double knot : knots)
-    table.entries.push_back(static_cast<int64_t>(std::nearbyint(knot / table.unit)));
+    entries.push_back(static_cast<int64_t>(std::nearbyint(knot / unit)));
 }
 
 namespace {
@@ -154,7 +154,7 @@ FailureOr<SmallVector<InterpolatedTable>> planTables(const ElementwiseFunction &
   FailureOr<SmallVector<double>> knots = real.atKnots(tables.front());
   if (failed(knots))
     return failure();
-  setEntries(tables.front(), *knots, output.scale / 32767);
+  tables.front().setKnots(*knots, output);
 
   // What is repaired at all is repaired a little further.
   double tolerance = 1.5 * output.scale, limit = 2 * output.scale;
@@ -175,7 +175,7 @@ FailureOr<SmallVector<InterpolatedTable>> planTables(const ElementwiseFunction &
       knots->front() = 0;
     if (part.last + 1 < integers.size())
       knots->back() = 0;
-    setEntries(more, *knots, output.scale / 32767);
+    more.setKnots(*knots, output);
     tables.push_back(std::move(more));
     Misses left = findMisses(tables, integers, *values, tolerance);
     if (left.count >= misses.count) {

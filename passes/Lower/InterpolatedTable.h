@@ -24,16 +24,13 @@ struct InterpolatedTable {
   llvm::SmallVector<int64_t> entries;
   double unit = 1;
 
-  /// The first and last input integer that are not saturated.
-  double first() const { return center - 32768 * step; }
-  double last() const { return center + 32767 * step; }
-  double knotPosition(int64_t knot) const { return first() + 128 * step * static_cast<double>(knot); }
+  /// The input integer, or position between two, of a knot.
+  double knotPosition(int64_t knot) const { return center - 32768 * step + 128 * step * static_cast<double>(knot); }
+  /// Takes reals as 16-bit entries whose differences have 16 bits too, in a unit that `output` cannot tell from a finer one.
+  void setKnots(llvm::ArrayRef<double> knots, const Grid &output);
   /// What the TABLE gives for an input integer, or for a position between two.
   double operator()(double input) const;
 };
-
-/// The knots as 16-bit entries whose differences have 16 bits too, in a unit of `smallestUnit` at least.
-void setEntries(InterpolatedTable &table, llvm::ArrayRef<double> knots, double smallestUnit);
 
 /// Tables whose results add up to function(input.real(x)), kept within `output`'s range, for x in input.low to
 /// input.high: one, and up to two more while the error exceeds two quanta of `output` in a part of the range that is

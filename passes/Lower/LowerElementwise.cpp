@@ -16,14 +16,12 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
-bool isNumber(const Grid &grid) { return grid.high <= grid.low; }
-
 template <typename Combine>
 FailureOr<Stored> combine(Lowering &lowering, const LoweringRequest &request, Combine function) {
   FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
   if (failed(aligned))
     return failure();
-  bool ofNumbers = isNumber(request.grid);
+  bool ofNumbers = request.grid.isOfNumbers();
   SmallVector<Grid> grids;
   for (const Stored &operand : aligned->operands)
     grids.push_back(operand.grid);
@@ -97,13 +95,13 @@ std::optional<FailureOr<Stored>> lowerSelfGated(Lowering &lowering, const Loweri
 Stored scaleBy(Lowering &lowering, const Stored &input, double factor, const Grid &grid) {
   Value value = lowering.reals32(input);
   if (factor < 0)
-    value = lowering.b.sub(lowering.b.scalar(0, input.rank()), value);
+    value = lowering.b.negative(value);
   return Stored{lowering.toGrid(value, std::abs(factor) * input.grid.scale, grid), grid, input.order};
 }
 
 FailureOr<Stored> lowerMul(Lowering &lowering, const LoweringRequest &request) {
   TosaBuilder &b = lowering.b;
-  if (isNumber(request.grid))
+  if (request.grid.isOfNumbers())
     return combine(lowering, request, [&](Value x, Value y) { return b.mul(x, y); });
   if (std::optional<FailureOr<Stored>> gated = lowerSelfGated(lowering, request))
     return *gated;
@@ -146,12 +144,12 @@ Value divide(Lowering &lowering, Value numerator, Value divisor, double unit, co
   int64_t fraction = std::clamp<int64_t>(28 - static_cast<int64_t>(std::ceil(std::log2(std::max(reach, 1e-9)))), 0, 40);
   Value scaled = b.mul(numerator, inverse.mantissa, 18);
   Value down = b.sub(b.scalar(60 - 18 - fraction, rank), inverse.shift);
-  Value left = b.clamp(b.sub(b.scalar(0, rank), down), 0, 31);
+  Value left = b.clamp(b.negative(down), 0, 31);
   Value quotient = b.shiftRight(scaled, b.clamp(down, 0, 31));
   // Shifting left must not leave 32 bits: what would is beyond the grid.
   Value limit = b.shiftRight(b.scalar((int64_t(1) << 30) - 1, rank), left, /*round=*/false);
   quotient = b.minimum(quotient, limit);
-  quotient = b.maximum(quotient, b.sub(b.scalar(0, rank), limit));
+  quotient = b.maximum(quotient, b.negative(limit));
   quotient = b.mul(b.shiftLeft(quotient, left), sign);
   return lowering.toGrid(quotient, unit * std::ldexp(1.0, -static_cast<int>(fraction)), grid);
 }
@@ -161,7 +159,7 @@ FailureOr<Stored> lowerDiv(Lowering &lowering, const LoweringRequest &request) {
   if (failed(aligned))
     return failure();
   const Stored &x = aligned->operands[0], &y = aligned->operands[1];
-  if (isNumber(request.grid)) {
+  if (request.grid.isOfNumbers()) {
     FailureOr<Value> dividend = checkDivision(lowering, request.op, x.value, y.value);
     if (failed(dividend))
       return failure();
@@ -190,7 +188,7 @@ FailureOr<Stored> lowerReciprocal(Lowering &lowering, const LoweringRequest &req
 /// The remainder of numbers: by a quotient towards zero it has the sign of x; ONNX wants that of y unless `fmod` is set.
 FailureOr<Stored> lowerMod(Lowering &lowering, const LoweringRequest &request) {
   auto op = cast<nn::ModOp>(request.op);
-  if (!isNumber(request.grid))
+  if (!request.grid.isOfNumbers())
     return lowering.refuse(op, "Mod has an integer form for integers only");
   FailureOr<Aligned> aligned = alignOperands(lowering, op->getOperands());
   if (failed(aligned))
@@ -234,18 +232,17 @@ FailureOr<Stored> lowerClip(Lowering &lowering, const LoweringRequest &request) 
   FailureOr<Stored> input = lowering.find(op.getInput());
   if (failed(input))
     return failure();
-  bool ofNumbers = isNumber(request.grid);
-  int64_t low = ofNumbers ? INT32_MIN : request.grid.low, high = ofNumbers ? INT32_MAX : request.grid.high;
+  const Grid &grid = request.grid;
+  int64_t low = grid.nearest(-HUGE_VAL), high = grid.nearest(HUGE_VAL);
   for (auto [bound, limit] : {std::pair(op.getMin(), &low), std::pair(op.getMax(), &high)}) {
     if (!bound)
       continue;
     std::optional<double> value = findSplat(lowering, bound);
     if (!value)
       return lowering.refuse(op, "its bounds are not constant");
-    double integer = std::nearbyint(*value / request.grid.scale) + static_cast<double>(request.grid.zeroPoint);
-    *limit = static_cast<int64_t>(std::clamp(integer, static_cast<double>(low), static_cast<double>(high)));
+    *limit = grid.nearest(*value);
   }
-  FailureOr<Stored> result = ofNumbers ? *input : lowering.convert(*input, request.grid);
+  FailureOr<Stored> result = grid.isOfNumbers() ? *input : lowering.convert(*input, grid);
   if (succeeded(result))
     result->value = lowering.b.clamp(result->value, low, high);
   return result;
@@ -275,15 +272,15 @@ FailureOr<Stored> lowerCast(Lowering &lowering, const LoweringRequest &request) 
   FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
   if (failed(input))
     return failure();
-  if (isNumber(input->grid)) {
+  if (input->grid.isOfNumbers()) {
     Value value = b.bits(input->value) == 1 ? b.cast(input->value, 32) : input->value;
-    if (!isNumber(request.grid))
+    if (!request.grid.isOfNumbers())
       return Stored{lowering.toGrid(value, 1, request.grid), request.grid, input->order};
     if (request.grid.bits == 1 && b.bits(value) == 32)
       value = b.logicalNot(b.compare<tosa::EqualOp>(value, b.scalar(0, b.rank(value))));
     return Stored{value, request.grid, input->order};
   }
-  if (!isNumber(request.grid))
+  if (!request.grid.isOfNumbers())
     return lowering.convert(*input, request.grid);
   Value value = lowering.reals32(*input);
   Value zero = b.scalar(0, b.rank(value));

@@ -8,26 +8,26 @@
 #include "lib/Dialect/NN/ShapeInference.h"
 #include "passes/Lower/Operands.h"
 
-#include <cmath>
-#include <numeric>
 
 using namespace mlir;
 
 namespace nibble {
 namespace {
 
+/// Negative indices plus `rows`, from whose end they count.
+Value wrapNegative(TosaBuilder &b, Value indices, int64_t rows) {
+  // -1 where the index is negative.
+  Value isNegative = b.shiftRight(indices, 31, /*round=*/false);
+  return b.sub(indices, b.mul(isNegative, b.scalar(rows, b.rank(indices))));
+}
+
 /// Indices counted from the front: negative ones count from the end. What lies outside, which ONNX does not allow,
 /// takes the first or last row, as TOSA has no result for it.
 Value countIndices(TosaBuilder &b, Value indices, int64_t rows) {
   Interval range = b.interval(indices);
-  int64_t rank = b.rank(indices);
   if (range.low < -rows || range.high >= rows)
     indices = b.clamp(indices, -rows, rows - 1);
-  if (range.low >= 0)
-    return indices;
-  // -1 where the index is negative.
-  Value isNegative = b.shiftRight(indices, 31, /*round=*/false);
-  return b.sub(indices, b.mul(isNegative, b.scalar(rows, rank)));
+  return range.low >= 0 ? indices : wrapNegative(b, indices, rows);
 }
 
 /// `input` with dimension `axis` stored first and the others behind it in the model's order.
@@ -128,7 +128,7 @@ FailureOr<Stored> lowerGatherElements(Lowering &lowering, const LoweringRequest 
 /// Both operands on the wanted grid, or numbers as they are.
 LogicalResult convertUpdates(Lowering &lowering, const LoweringRequest &request, FailureOr<Stored> &data,
                              FailureOr<Stored> &updates) {
-  if (succeeded(data) && succeeded(updates) && request.grid.high > request.grid.low) {
+  if (succeeded(data) && succeeded(updates) && !request.grid.isOfNumbers()) {
     data = lowering.convert(*data, request.grid);
     updates = lowering.convert(*updates, request.grid);
   }
@@ -169,29 +169,20 @@ FailureOr<Stored> lowerOneHot(Lowering &lowering, const LoweringRequest &request
   llvm::ArrayRef<int64_t> shape = nn::shapeOf(op.getResult());
   int64_t rank = static_cast<int64_t>(shape.size()), axis = countFromFront(op.getAxis(), rank);
   int64_t depth = shape[static_cast<size_t>(axis)];
-  Shape expanded(shape), positionsShape(static_cast<size_t>(rank), 1);
+  Shape expanded(shape);
   expanded[static_cast<size_t>(axis)] = 1;
-  positionsShape[static_cast<size_t>(axis)] = depth;
   // Indices beyond the depth stay beyond it.
   Value index = b.clamp(b.reshape(lowering.inModelOrder(*indices), expanded), -depth - 1, depth);
-  Value isNegative = b.shiftRight(index, 31, /*round=*/false);
-  index = b.sub(index, b.mul(isNegative, b.scalar(depth, rank)));
-  SmallVector<int64_t> positions(static_cast<size_t>(depth));
-  std::iota(positions.begin(), positions.end(), 0);
-  FailureOr<Value> along = b.data(positions, positionsShape, 32);
-  if (failed(along))
+  index = wrapNegative(b, index, depth);
+  FailureOr<Value> positions = countAlong(b, axis, rank, depth, 1);
+  if (failed(positions))
     return failure();
-  const Grid &grid = request.grid;
-  bool isNumber = grid.high <= grid.low;
   Tensor reals = values.encoding ? values.reals() : values.integers;
   auto constant = [&](int64_t i) {
-    double real = reals.valueAsDouble(i);
-    double integer = std::nearbyint(real / grid.scale) + static_cast<double>(grid.zeroPoint);
-    int64_t stored = static_cast<int64_t>(
-        isNumber ? real : std::clamp(integer, static_cast<double>(grid.low), static_cast<double>(grid.high)));
-    return b.constant({stored}, Shape(static_cast<size_t>(rank), 1), grid.bits);
+    return b.constant({request.grid.nearest(reals.valueAsDouble(i))}, Shape(static_cast<size_t>(rank), 1), request.grid.bits);
   };
-  return Stored{b.select(b.compare<tosa::EqualOp>(index, *along), constant(1), constant(0)), grid, identityOrder(rank)};
+  Value isThere = b.compare<tosa::EqualOp>(index, *positions);
+  return Stored{b.select(isThere, constant(1), constant(0)), request.grid, identityOrder(rank)};
 }
 
 /// Rows written at constant or computed positions: the update of a cache. Indices [count, 1] choose along the first

@@ -17,7 +17,7 @@ FailureOr<Stored> lowerComparison(Lowering &lowering, const LoweringRequest &req
   SmallVector<Grid> grids;
   for (const Stored &operand : aligned->operands)
     grids.push_back(operand.grid);
-  bool ofNumbers = grids.front().high <= grids.front().low;
+  bool ofNumbers = grids.front().isOfNumbers();
   for (const Stored &operand : aligned->operands) {
     Value value = ofNumbers ? operand.value : inSteps(lowering, operand, commonStep(grids));
     values.push_back(b.bits(value) == 1 ? b.cast(value, 32) : value);
@@ -53,7 +53,7 @@ FailureOr<Stored> lowerWhere(Lowering &lowering, const LoweringRequest &request)
   FailureOr<Aligned> aligned = alignOperands(lowering, request.op->getOperands());
   if (failed(aligned))
     return failure();
-  bool ofNumbers = request.grid.high <= request.grid.low;
+  bool ofNumbers = request.grid.isOfNumbers();
   SmallVector<Value> choices;
   for (unsigned i : {1u, 2u}) {
     FailureOr<Stored> choice = ofNumbers ? aligned->operands[i] : lowering.convert(aligned->operands[i], request.grid);

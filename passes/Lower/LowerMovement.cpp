@@ -161,14 +161,10 @@ FailureOr<Stored> lowerPad(Lowering &lowering, const LoweringRequest &request) {
     around[2 * position] = std::max<int64_t>(0, before);
     around[2 * position + 1] = std::max<int64_t>(0, after);
   }
-  bool isNumber = request.grid.high <= request.grid.low;
-  FailureOr<Stored> result = isNumber ? *input : lowering.convert(*input, request.grid);
+  FailureOr<Stored> result = request.grid.isOfNumbers() ? *input : lowering.convert(*input, request.grid);
   if (failed(result))
     return failure();
-  int64_t value = static_cast<int64_t>(std::nearbyint(*fill / result->grid.scale)) + result->grid.zeroPoint;
-  if (!isNumber)
-    value = std::clamp(value, result->grid.low, result->grid.high);
-  result->value = b.pad(result->value, around, value);
+  result->value = b.pad(result->value, around, result->grid.nearest(*fill));
   return result;
 }
 

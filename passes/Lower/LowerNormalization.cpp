@@ -54,8 +54,7 @@ Value sumOver(TosaBuilder &b, Value value, llvm::ArrayRef<int64_t> axes) {
 Rows subtractMean(TosaBuilder &b, const Rows &rows) {
   int64_t length = rows.length(b);
   Value fine = b.shiftLeft(rows.value, 2);
-  double reach = static_cast<double>(b.magnitude(fine)) * static_cast<double>(length);
-  int64_t dropped = std::max<int64_t>(0, static_cast<int64_t>(std::ceil(std::log2(std::max(1.0, reach) / 2147483647.0))));
+  int64_t dropped = bitsToDrop(b.magnitude(fine), length);
   Value sum = sumOver(b, b.shiftRight(fine, dropped), rows.axes);
   Value mean = b.rescale(sum, std::ldexp(1.0, static_cast<int>(dropped)) / static_cast<double>(length), {32, 0});
   return {b.sub(fine, mean), rows.axes, rows.scale / 4};
@@ -82,14 +81,7 @@ Value sumSquares(TosaBuilder &b, Value value, llvm::ArrayRef<int64_t> axes, llvm
       sum = b.reduceSum(stage ? b.shiftRight(sum, ceilLog2(lengths[stage])) : sum, axis);
     return sum;
   }
-  Shape reduced(b.dims(value)), split = reduced;
-  auto axis = static_cast<size_t>(axes.front());
-  reduced[axis] = 1;
-  split[axis] = lengths[1];
-  Shape partial = split;
-  split.insert(split.begin() + static_cast<int64_t>(axis) + 1, lengths[0]);
-  sum = b.reshape(b.reduceSum(b.reshape(sum, split), axes.front() + 1), partial);
-  return b.reshape(b.reduceSum(b.shiftRight(sum, ceilLog2(lengths[1])), axes.front()), reduced);
+  return b.reduceSumByRuns(sum, axes.front(), lengths[0], ceilLog2(lengths[1]));
 }
 
 FailureOr<NormalizedRows> normalize(Lowering &lowering, Operation *op, const Rows &rows, double epsilon) {
@@ -138,9 +130,8 @@ FailureOr<NormalizedRows> normalizeBytes(Lowering &lowering, Operation *op, cons
   TosaBuilder &b = lowering.b;
   int64_t length = x.length(b), rank = b.rank(x.value);
   auto c = [&](int64_t value) { return b.scalar(value, rank); };
-  auto largest = static_cast<double>(b.magnitude(x.value));
-  double reach = largest * largest * static_cast<double>(length);
-  int64_t dropped = std::max<int64_t>(0, static_cast<int64_t>(std::ceil(std::log2(reach / 2147483647.0))));
+  int64_t magnitude = b.magnitude(x.value), dropped = bitsToDrop(magnitude * magnitude, length);
+  auto largest = static_cast<double>(magnitude);
   // The variance gets as many fraction bits as leave it below 2^30 together with epsilon.
   double epsilonInSteps = epsilon / (x.scale * x.scale);
   int64_t fractionBits = 14;

@@ -5,7 +5,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include <limits>
-#include <numeric>
 
 using namespace mlir;
 
@@ -64,29 +63,25 @@ FailureOr<Stored> lowerTopK(Lowering &lowering, const LoweringRequest &request) 
   constexpr int64_t least = std::numeric_limits<int32_t>::min();
   Value value = bits == 32 ? b.clamp(input->value, least + 1, -(least + 1)) : b.widen(input->value);
   if (!op.getLargest())
-    value = b.sub(b.scalar(0, rank), value);
-  SmallVector<int64_t> numbers(static_cast<size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), 0);
-  Shape numbersShape(static_cast<size_t>(rank), 1);
-  numbersShape[static_cast<size_t>(axis)] = count;
-  FailureOr<Value> positions = b.data(numbers, numbersShape, 32);
+    value = b.negative(value);
+  // The first position is the largest of their negatives.
+  FailureOr<Value> positions = countAlong(b, axis, rank, count, -1);
   if (failed(positions))
     return failure();
   SmallVector<Value> found;
   for (int64_t i = 0; i < k->front(); ++i) {
     Value top = b.reduceMax(value, axis);
-    // The smallest position is the largest of the negative ones.
-    Value candidates = b.select(b.compare<tosa::EqualOp>(value, top), b.sub(b.scalar(0, rank), *positions), b.scalar(-count, rank));
-    Value first = b.sub(b.scalar(0, rank), b.reduceMax(candidates, axis));
+    Value candidates = b.select(b.compare<tosa::EqualOp>(value, top), *positions, b.scalar(-count, rank));
+    Value first = b.reduceMax(candidates, axis);
     found.push_back(request.result == 0 ? top : first);
     if (i + 1 < k->front())
       value = b.select(b.compare<tosa::EqualOp>(*positions, first), b.scalar(least, rank), value);
   }
   Value joined = found.size() == 1 ? found.front() : b.concat(found, axis);
   if (request.result == 1)
-    return Stored{joined, request.grid, input->order};
+    return Stored{b.negative(joined), request.grid, input->order};
   if (!op.getLargest())
-    joined = b.sub(b.scalar(0, rank), joined);
+    joined = b.negative(joined);
   return Stored{bits == 32 ? joined : b.rescale(joined, 1.0, {bits, 0}), input->grid, input->order};
 }
 

@@ -18,47 +18,59 @@ struct Sum {
   int64_t dropped;
 };
 Sum sumUp(TosaBuilder &b, Value value, llvm::ArrayRef<int64_t> axes) {
-  double reach = static_cast<double>(b.magnitude(value));
+  int64_t count = 1;
   for (int64_t axis : axes)
-    reach *= static_cast<double>(b.dims(value)[static_cast<size_t>(axis)]);
-  int64_t dropped = std::max<int64_t>(0, static_cast<int64_t>(std::ceil(std::log2(std::max(1.0, reach) / 2147483647.0))));
+    count *= b.dims(value)[static_cast<size_t>(axis)];
+  int64_t dropped = bitsToDrop(b.magnitude(value), count);
   value = b.shiftRight(value, dropped);
   for (int64_t axis : axes)
     value = b.reduceSum(value, axis);
   return {value, dropped};
 }
 
+/// Numbers as they are where `count` of them have a sum of 32 bits, else limited, which is a remark.
+Value limitNumbers(Lowering &lowering, Operation *op, Value value, int64_t count) {
+  int64_t largest = std::numeric_limits<int32_t>::max() / count;
+  if (lowering.b.magnitude(value) <= largest)
+    return value;
+  lowering.remark(op, "its sum of " + Twine(count) + " integers may leave 32 bits: integers beyond " + Twine(largest) +
+                          " are summed as that");
+  return lowering.b.clamp(value, -largest, largest);
+}
+
+/// The squares of the input's integers, of which 17-bit ones leave 30 bits, and their step.
+std::pair<Value, double> squaresOf(Lowering &lowering, const Stored &input) {
+  Value value = lowering.reals32(input);
+  int64_t shift = input.grid.bits == 8 ? 0 : 4;
+  return {lowering.b.mul(value, value, shift),
+          input.grid.scale * input.grid.scale * std::ldexp(1.0, static_cast<int>(shift))};
+}
+
 /// A reduction of the input's integers to i32 with a step of its own.
 template <typename Prepare>
 FailureOr<Stored> lowerSum(Lowering &lowering, const LoweringRequest &request, bool isMean, Prepare prepare) {
   Operation *op = request.op;
-  FailureOr<Stored> input = lowering.find(op->getOperand(0));
-  if (failed(input))
-    return failure();
-  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, op, input->rank());
-  if (failed(axes))
+  FailureOr<Reduced> reduced = findReduced(lowering, op);
+  if (failed(reduced))
     return failure();
   TosaBuilder &b = lowering.b;
-  auto [value, step] = prepare(*input);
+  const Stored &input = reduced->input;
+  auto [value, step] = prepare(input);
   int64_t count = 1;
   SmallVector<int64_t> positions;
-  for (int64_t axis : *axes) {
-    positions.push_back(input->position(axis));
+  for (int64_t axis : reduced->axes) {
+    positions.push_back(input.position(axis));
     count *= b.dims(value)[static_cast<size_t>(positions.back())];
   }
-  bool isNumber = request.grid.high <= request.grid.low;
+  bool isNumber = request.grid.isOfNumbers();
   if (isNumber && isMean)
     return lowering.refuse(op, "the mean of integers has no integer form");
-  int64_t largest = std::numeric_limits<int32_t>::max() / count;
-  if (isNumber && b.magnitude(value) > largest) {
-    lowering.remark(op, "its sum of " + Twine(count) + " integers may leave 32 bits: integers beyond " +
-                            Twine(largest) + " are summed as that");
-    value = b.clamp(value, -largest, largest);
-  }
+  if (isNumber)
+    value = limitNumbers(lowering, op, value, count);
   Sum sum = sumUp(b, value, positions);
   double factor = step * std::ldexp(1.0, static_cast<int>(sum.dropped)) / (isMean ? static_cast<double>(count) : 1.0);
-  Stored reduced{isNumber ? sum.value : lowering.toGrid(sum.value, factor, request.grid), request.grid, input->order};
-  return lowering.reshape(reduced, nn::shapeOf(op->getResult(0)));
+  Stored result{isNumber ? sum.value : lowering.toGrid(sum.value, factor, request.grid), request.grid, input.order};
+  return lowering.reshape(result, nn::shapeOf(op->getResult(0)));
 }
 
 FailureOr<Stored> lowerReduceSum(Lowering &lowering, const LoweringRequest &request) {
@@ -80,13 +92,7 @@ FailureOr<Stored> lowerReduceL1(Lowering &lowering, const LoweringRequest &reque
 }
 
 FailureOr<Stored> lowerReduceSumSquare(Lowering &lowering, const LoweringRequest &request) {
-  return lowerSum(lowering, request, false, [&](const Stored &input) {
-    Value value = lowering.reals32(input);
-    // 17-bit squares leave 30 bits after two.
-    int64_t shift = input.grid.bits == 8 ? 0 : 4;
-    return std::pair(lowering.b.mul(value, value, shift),
-                     input.grid.scale * input.grid.scale * std::ldexp(1.0, static_cast<int>(shift)));
-  });
+  return lowerSum(lowering, request, false, [&](const Stored &input) { return squaresOf(lowering, input); });
 }
 
 /// The mean over all spatial dimensions.
@@ -111,13 +117,12 @@ FailureOr<Stored> reduceExtreme(Lowering &lowering, const LoweringRequest &reque
                                 const Stored &input, bool isMinimum) {
   TosaBuilder &b = lowering.b;
   Value value = b.widen(input.value);
-  Value zero = b.scalar(0, b.rank(value));
   if (isMinimum)
-    value = b.sub(zero, value);
+    value = b.negative(value);
   for (int64_t axis : axes)
     value = b.reduceMax(value, input.position(axis));
   if (isMinimum)
-    value = b.sub(zero, value);
+    value = b.negative(value);
   unsigned bits = b.bits(input.value);
   if (bits != 32)
     value = b.rescale(value, 1.0, {bits, 0});
@@ -126,13 +131,10 @@ FailureOr<Stored> reduceExtreme(Lowering &lowering, const LoweringRequest &reque
 
 template <bool isMinimum>
 FailureOr<Stored> lowerReduceExtreme(Lowering &lowering, const LoweringRequest &request) {
-  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
-  if (failed(input))
+  FailureOr<Reduced> reduced = findReduced(lowering, request.op);
+  if (failed(reduced))
     return failure();
-  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, request.op, input->rank());
-  if (failed(axes))
-    return failure();
-  return reduceExtreme(lowering, request, *axes, *input, isMinimum);
+  return reduceExtreme(lowering, request, reduced->axes, reduced->input, isMinimum);
 }
 
 FailureOr<Stored> lowerGlobalMax(Lowering &lowering, const LoweringRequest &request) {
@@ -145,26 +147,23 @@ FailureOr<Stored> lowerGlobalMax(Lowering &lowering, const LoweringRequest &requ
 
 /// The root of the sum of squares, from its inverse. Rows of zeros have the root 0.
 FailureOr<Stored> lowerReduceL2(Lowering &lowering, const LoweringRequest &request) {
-  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
-  if (failed(input))
-    return failure();
-  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, request.op, input->rank());
-  if (failed(axes))
+  FailureOr<Reduced> reduced = findReduced(lowering, request.op);
+  if (failed(reduced))
     return failure();
   TosaBuilder &b = lowering.b;
-  for (int64_t &axis : *axes)
-    axis = input->position(axis);
-  Value value = lowering.reals32(*input);
-  int64_t shift = input->grid.bits == 8 ? 0 : 4;
-  Sum sum = sumUp(b, b.mul(value, value, shift), *axes);
-  auto c = [&](int64_t integer) { return b.scalar(integer, input->rank()); };
+  const Stored &input = reduced->input;
+  for (int64_t &axis : reduced->axes)
+    axis = input.position(axis);
+  auto [squares, step] = squaresOf(lowering, input);
+  Sum sum = sumUp(b, squares, reduced->axes);
+  auto c = [&](int64_t integer) { return b.scalar(integer, input.rank()); };
   InverseRoot root = inverseRoot(b, b.maximum(sum.value, c(1)));
   // sqrt(v) = v / sqrt(v): normalized * mantissa * 2^(-31 - halfShift + 15.5 - 29), of which 31 bits go at once.
   Value scaled = b.shiftRight(b.mul(root.normalized, root.mantissa, 31), root.halfShift);
   scaled = b.mul(scaled, b.minimum(sum.value, c(1)));
-  double unit = input->grid.scale * std::pow(2.0, static_cast<double>(shift + sum.dropped) / 2 - 13.5);
-  Stored reduced{lowering.toGrid(scaled, unit, request.grid), request.grid, input->order};
-  return lowering.reshape(reduced, nn::shapeOf(request.op->getResult(0)));
+  double unit = std::sqrt(std::ldexp(step, static_cast<int>(sum.dropped))) * std::pow(2.0, -13.5);
+  Stored result{lowering.toGrid(scaled, unit, request.grid), request.grid, input.order};
+  return lowering.reshape(result, nn::shapeOf(request.op->getResult(0)));
 }
 
 /// Every element plus those before it, by sums over 1, 2, 4, ... neighbours.
@@ -179,20 +178,10 @@ FailureOr<Stored> lowerCumSum(Lowering &lowering, const LoweringRequest &request
   TosaBuilder &b = lowering.b;
   int64_t position = input->position(countFromFront(axis->front(), input->rank()));
   int64_t count = b.dims(input->value)[static_cast<size_t>(position)];
-  bool isNumber = request.grid.high <= request.grid.low;
-  Value value = isNumber ? input->value : lowering.reals32(*input);
-  int64_t largest = std::numeric_limits<int32_t>::max() / count, dropped = 0;
-  if (b.magnitude(value) > largest) {
-    if (isNumber) {
-      lowering.remark(op, "its sums of up to " + Twine(count) + " integers may leave 32 bits: integers beyond " +
-                              Twine(largest) + " are summed as that");
-      value = b.clamp(value, -largest, largest);
-    } else {
-      while ((b.magnitude(value) >> dropped) + 1 > largest)
-        ++dropped;
-      value = b.shiftRight(value, dropped);
-    }
-  }
+  bool isNumber = request.grid.isOfNumbers();
+  Value value = isNumber ? limitNumbers(lowering, op, input->value, count) : lowering.reals32(*input);
+  int64_t dropped = bitsToDrop(b.magnitude(value), count);
+  value = b.shiftRight(value, dropped);
   auto moved = [&](Value x, int64_t distance) {
     Value kept = b.sliceAxis(x, position, op.getReverse() ? distance : 0, count - distance);
     Shape pads(2 * static_cast<size_t>(input->rank()), 0);

@@ -73,12 +73,7 @@ Sum sumUp(TosaBuilder &b, Value e, int64_t axis) {
     --stage;
   Value total;
   if (stage >= 16 && axis + 1 == b.rank(e) && b.rank(e) < 6) {
-    Shape split(b.dims(e)), joined(b.dims(e));
-    split.back() = count / stage;
-    joined.back() = count / stage;
-    split.push_back(stage);
-    Value partial = b.reshape(b.reduceSum(b.reshape(e, split), axis + 1), joined);
-    total = b.reduceSum(b.shiftRight(partial, dropped), axis);
+    total = b.reduceSumByRuns(e, axis, stage, dropped);
   } else {
     for (int64_t start = 0; start < count; start += summandsPerStage) {
       Value part = b.sliceAxis(e, axis, start, std::min(summandsPerStage, count - start));
@@ -137,27 +132,25 @@ FailureOr<Stored> lowerLogSoftmax(Lowering &lowering, const LoweringRequest &req
 }
 
 FailureOr<Stored> lowerReduceLogSumExp(Lowering &lowering, const LoweringRequest &request) {
-  FailureOr<Stored> input = lowering.find(request.op->getOperand(0));
-  if (failed(input))
-    return failure();
-  FailureOr<SmallVector<int64_t>> axes = findReducedAxes(lowering, request.op, input->rank());
-  if (failed(axes))
+  FailureOr<Reduced> reduced = findReduced(lowering, request.op);
+  if (failed(reduced))
     return failure();
   TosaBuilder &b = lowering.b;
+  const auto &[input, axes] = *reduced;
   // The reduced dimensions become one, the last.
   llvm::SmallVector<int64_t, 6> order;
-  for (int64_t dim = 0; dim < input->rank(); ++dim)
-    if (!llvm::is_contained(*axes, dim))
+  for (int64_t dim = 0; dim < input.rank(); ++dim)
+    if (!llvm::is_contained(axes, dim))
       order.push_back(dim);
-  llvm::append_range(order, *axes);
-  Value moved = lowering.inOrder(*input, order);
-  Shape rows(b.dims(moved).drop_back(axes->size()));
-  int64_t count = elementCount(b.dims(moved).take_back(axes->size())), axis = static_cast<int64_t>(rows.size());
+  llvm::append_range(order, axes);
+  Value moved = lowering.inOrder(input, order);
+  Shape rows(b.dims(moved).drop_back(axes.size()));
+  int64_t count = elementCount(b.dims(moved).take_back(axes.size())), axis = static_cast<int64_t>(rows.size());
   rows.push_back(count);
-  double step = stepOfLogarithms(input->grid, count);
-  Exponentials e = exponentiate(b, b.reshape(moved, rows), input->grid, axis);
-  Value largest = b.sub(e.largest, b.scalar(input->grid.zeroPoint, axis + 1));
-  Value result = b.add(b.rescale(largest, input->grid.scale / step, {32, 0}), logarithmOfSum(b, e.values, axis, step));
+  double step = stepOfLogarithms(input.grid, count);
+  Exponentials e = exponentiate(b, b.reshape(moved, rows), input.grid, axis);
+  Value largest = b.sub(e.largest, b.scalar(input.grid.zeroPoint, axis + 1));
+  Value result = b.add(b.rescale(largest, input.grid.scale / step, {32, 0}), logarithmOfSum(b, e.values, axis, step));
   llvm::ArrayRef<int64_t> shape = nn::shapeOf(request.op->getResult(0));
   return Stored{b.reshape(lowering.toGrid(result, step, request.grid), shape), request.grid,
                 identityOrder(static_cast<int64_t>(shape.size()))};

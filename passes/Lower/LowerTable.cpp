@@ -16,14 +16,6 @@ using namespace mlir;
 namespace nibble {
 namespace {
 
-int64_t toInteger(double real, const Grid &grid) {
-  double integer = std::nearbyint(real / grid.scale) + static_cast<double>(grid.zeroPoint);
-  // Infinities saturate; what is undefined becomes the integer nearest to 0.
-  if (std::isnan(real))
-    integer = static_cast<double>(grid.zeroPoint);
-  return static_cast<int64_t>(std::clamp(integer, static_cast<double>(grid.low), static_cast<double>(grid.high)));
-}
-
 double saturate(double real, const Grid &grid) {
   return std::isnan(real) ? 0 : std::clamp(real, grid.lowest(), grid.highest());
 }
@@ -42,12 +34,12 @@ FailureOr<Stored> lookUpNarrow(Lowering &lowering, const Stored &input, const El
     for (int64_t knot = 0; knot < InterpolatedTable::knotCount; ++knot)
       knots.push_back(saturate(values[static_cast<size_t>(std::min<int64_t>(knot, 255))], grid));
     InterpolatedTable table;
-    setEntries(table, knots, grid.scale / 32767);
+    table.setKnots(knots, grid);
     return Stored{lowering.toGrid(lowering.b.table(index, table.entries), table.unit / 128, grid), grid, input.order};
   }
   SmallVector<int64_t> entries;
   for (double value : values)
-    entries.push_back(toInteger(value, grid));
+    entries.push_back(grid.nearest(value));
   return Stored{lowering.b.table(input.value, entries), grid, input.order};
 }
 
@@ -146,7 +138,6 @@ static FailureOr<Stored> lowerToWhole(Lowering &lowering, const LoweringRequest 
   TosaBuilder &b = lowering.b;
   int64_t rank = input->rank();
   Value value = lowering.reals32(*input);
-  auto negate = [&](Value x) { return b.sub(b.scalar(0, rank), x); };
   if (isa<nn::SignOp>(request.op))
     return Stored{lowering.toGrid(b.clamp(value, -1, 1), 1, request.grid), request.grid, input->order};
   double reach = std::max(std::abs(input->grid.lowest()), std::abs(input->grid.highest())) + 1;
@@ -159,7 +150,7 @@ static FailureOr<Stored> lowerToWhole(Lowering &lowering, const LoweringRequest 
   if (isa<nn::FloorOp>(request.op)) {
     whole = floor(fine);
   } else if (isa<nn::CeilOp>(request.op)) {
-    whole = negate(floor(negate(fine)));
+    whole = b.negative(floor(b.negative(fine)));
   } else {
     // Halves go to the even neighbour: where the fraction is one half, odd results go down by one.
     Value raised = b.add(fine, b.scalar(int64_t(1) << (fraction - 1), rank));

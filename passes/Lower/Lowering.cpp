@@ -6,6 +6,7 @@
 #include "lib/Dialect/NN/Quantizers.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include <cmath>
 
 using namespace mlir;
 
@@ -22,6 +23,12 @@ Grid Grid::of(const quant::Encoding &encoding) {
   grid.low = encoding.quantMin - shift;
   grid.high = encoding.quantMax - shift;
   return grid;
+}
+
+int64_t Grid::nearest(double real) const {
+  auto first = static_cast<double>(isOfNumbers() ? INT32_MIN : low), last = static_cast<double>(isOfNumbers() ? INT32_MAX : high);
+  double integer = (std::isnan(real) ? 0 : std::nearbyint(real / scale)) + static_cast<double>(zeroPoint);
+  return static_cast<int64_t>(std::clamp(integer, first, last));
 }
 
 llvm::SmallVector<int64_t, 6> identityOrder(int64_t rank) {

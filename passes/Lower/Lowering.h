@@ -34,6 +34,10 @@ struct Grid {
   /// The grid of an encoding with one scale.
   static Grid of(const quant::Encoding &encoding);
   bool operator==(const Grid &) const = default;
+  /// Whether the integers stand for themselves.
+  bool isOfNumbers() const { return high <= low; }
+  /// The integer nearest to `real`, saturated at the ends of the grid, or of 32 bits; that of 0 where it is undefined.
+  int64_t nearest(double real) const;
   double real(int64_t integer) const { return scale * static_cast<double>(integer - zeroPoint); }
   double lowest() const { return real(low); }
   double highest() const { return real(high); }

@@ -56,7 +56,10 @@ Value inSteps(Lowering &lowering, const Stored &stored, double step) {
   return b.rescale(lowering.reals32(stored), stored.grid.scale / step, {32, 0});
 }
 
-FailureOr<SmallVector<int64_t>> findReducedAxes(Lowering &lowering, Operation *op, int64_t rank) {
+FailureOr<Reduced> findReduced(Lowering &lowering, Operation *op) {
+  FailureOr<Stored> input = lowering.find(op->getOperand(0));
+  if (failed(input))
+    return failure();
   std::optional<SmallVector<int64_t>> axes = SmallVector<int64_t>();
   if (op->getNumOperands() > 1)
     axes = nn::readConstantIntegers(op->getOperand(1));
@@ -66,10 +69,28 @@ FailureOr<SmallVector<int64_t>> findReducedAxes(Lowering &lowering, Operation *o
   if (auto attribute = op->getAttrOfType<BoolAttr>("noop_with_empty_axes"))
     keepsAll = attribute.getValue();
   if (axes->empty() && !keepsAll)
-    axes = SmallVector<int64_t>(identityOrder(rank));
+    axes = SmallVector<int64_t>(identityOrder(input->rank()));
   for (int64_t &axis : *axes)
-    axis = countFromFront(axis, rank);
-  return *axes;
+    axis = countFromFront(axis, input->rank());
+  return Reduced{*input, *axes};
+}
+
+int64_t bitsToDrop(int64_t magnitude, int64_t count) {
+  int64_t dropped = 0, rounded = magnitude;
+  while (rounded > INT32_MAX / count) {
+    ++dropped;
+    rounded = (magnitude + (int64_t(1) << (dropped - 1))) >> dropped;
+  }
+  return dropped;
+}
+
+FailureOr<Value> countAlong(TosaBuilder &b, int64_t axis, int64_t rank, int64_t count, int64_t step) {
+  SmallVector<int64_t> numbers;
+  for (int64_t i = 0; i < count; ++i)
+    numbers.push_back(i * step);
+  Shape shape(static_cast<size_t>(rank), 1);
+  shape[static_cast<size_t>(axis)] = count;
+  return b.data(numbers, shape, 32);
 }
 
 } // namespace nibble

@@ -22,8 +22,18 @@ double commonStep(llvm::ArrayRef<Grid> grids);
 /// The real value as i32 in steps of `step`.
 mlir::Value inSteps(Lowering &lowering, const Stored &stored, double step);
 
-/// The dimensions that a reduction with its axes as second operand is over, counted from the front.
-llvm::FailureOr<llvm::SmallVector<int64_t>> findReducedAxes(Lowering &lowering, mlir::Operation *op, int64_t rank);
+/// The input of a reduction with its axes as second operand, and the dimensions that it is over, counted from the front.
+struct Reduced {
+  Stored input;
+  llvm::SmallVector<int64_t> axes;
+};
+llvm::FailureOr<Reduced> findReduced(Lowering &lowering, mlir::Operation *op);
+
+/// The least number of bits to drop from integers up to `magnitude`, rounded, so that a sum of `count` has 32 bits.
+int64_t bitsToDrop(int64_t magnitude, int64_t count);
+
+/// 0, step, 2 * step, ... along dimension `axis` of `rank`, i32; the other dimensions have extent 1.
+llvm::FailureOr<mlir::Value> countAlong(TosaBuilder &b, int64_t axis, int64_t rank, int64_t count, int64_t step);
 
 /// `axis`, counted from the front.
 inline int64_t countFromFront(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }

@@ -145,6 +145,14 @@ Value TosaBuilder::reduceSum(Value a, int64_t axis) {
   return create<tosa::ReduceSumOp>(a, static_cast<uint32_t>(axis)).getResult();
 }
 
+Value TosaBuilder::reduceSumByRuns(Value a, int64_t axis, int64_t run, int64_t dropped) {
+  Shape runs(dims(a));
+  runs[static_cast<size_t>(axis)] /= run;
+  Shape split = runs;
+  split.insert(split.begin() + axis + 1, run);
+  return reduceSum(shiftRight(reshape(reduceSum(reshape(a, split), axis + 1), runs), dropped), axis);
+}
+
 Value TosaBuilder::reduceMax(Value a, int64_t axis) {
   while (true) {
     int64_t size = dims(a)[static_cast<size_t>(axis)];

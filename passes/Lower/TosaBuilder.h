@@ -51,6 +51,7 @@ public:
   Value mul(Value a, Value b, int64_t shift = 0);
   /// a / b towards zero, i32.
   Value intDiv(Value a, Value b) { return binary<mlir::tosa::IntDivOp>(a, b); }
+  Value negative(Value a) { return sub(scalar(0, rank(a)), a); }
   Value abs(Value a) { return unary<mlir::tosa::AbsOp>(a); }
   Value clz(Value a) { return unary<mlir::tosa::ClzOp>(a); }
   template <typename Op> Value compare(Value a, Value b) { return binary<Op>(a, b, getI1Type()); }
@@ -73,6 +74,8 @@ public:
 
   /// The sum over one axis, which keeps extent 1.
   Value reduceSum(Value a, int64_t axis);
+  /// The same by sums of `run` neighbours, which divide the extent, of each of which `dropped` bits are dropped.
+  Value reduceSumByRuns(Value a, int64_t axis, int64_t run, int64_t dropped);
   /// The maximum over one axis, by halves: on NPUs a tree of MAXIMUM costs a fraction of REDUCE_MAX, which some
   /// of them lack for i32.
   Value reduceMax(Value a, int64_t axis);

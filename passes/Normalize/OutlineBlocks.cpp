@@ -163,9 +163,7 @@ struct OutlineBlocks : impl::OutlineBlocksPassBase<OutlineBlocks> {
       nn::BlockOp block = outline(segment);
       block.setStructuralHash(hashBlockStructure(block.getBody().front()));
     }
-    for (auto constant : llvm::make_early_inc_range(body.getOps<nn::ConstantOp>()))
-      if (constant->use_empty())
-        constant->erase();
+    eraseUnusedCopies(body);
     numBlocks += segments.size();
   }
 

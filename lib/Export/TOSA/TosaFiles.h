@@ -14,8 +14,8 @@ struct TosaFile {
   std::string block;
 };
 
-/// Writes @main of `module` to `path`. Where that would pass the size limit, or the options ask for it, every nn.block of @main gets a file
-/// `<stem>-<number>.tosa` instead, and `<stem>.blocks.json` beside them lists, in order of execution,
+/// Writes @main of `module` to `path`. Where that would pass the size limit, or the options ask for it, every nn.block of
+/// @main gets a file `<stem>-<number>.tosa` instead, and `<stem>.blocks.json` beside them lists, in order of execution,
 ///   {"file": name, "block": name, "inputs": [tensor, ...], "outputs": [tensor, ...]}
 /// where a tensor is the ONNX name of what the input or output of that number carries; equal names are the edges
 /// between files. All files are written atomically, the list last.
