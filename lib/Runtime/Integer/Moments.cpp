@@ -52,8 +52,6 @@ std::optional<Moment> findMoment(tosa::ReduceSumOp sum) {
 
 /// Output elements that one loop over a strided axis keeps together.
 constexpr int64_t innerBlock = 1024;
-/// Lines along a strided axis that are added before the sums are stored.
-constexpr int64_t linesAtOnce = 8;
 
 template <bool isSquare> NIBBLE_INLINE inline uint32_t term(int8_t x, int32_t zero) {
   int32_t value = x - zero;
@@ -77,17 +75,7 @@ void reduceBytes(const int8_t *x, int32_t zero, int64_t outer, int64_t length, i
           continue;
         }
         std::fill_n(to, count, 0);
-        int64_t k = 0;
-        for (; k + linesAtOnce <= length; k += linesAtOnce) {
-          NIBBLE_INDEPENDENT
-          for (int64_t i = 0; i < count; ++i) {
-            uint32_t sum = to[i];
-            for (int64_t next = k; next < k + linesAtOnce; ++next)
-              sum += term<isSquare>(line[next * inner + i], zero);
-            to[i] = sum;
-          }
-        }
-        for (; k < length; ++k) {
+        for (int64_t k = 0; k < length; ++k) {
           NIBBLE_INDEPENDENT
           for (int64_t i = 0; i < count; ++i)
             to[i] += term<isSquare>(line[k * inner + i], zero);
