@@ -186,7 +186,7 @@ private:
       return llvm::find_if(granularities, [&](auto &entry) { return entry.first == *word; })->second;
     };
     if (llvm::Error error = readField(map, "bits", settings.bits,
-                                      [&](const YAML::Node &node) { return readBits(node, {4, 8, 16}); }))
+                                      [&](const YAML::Node &node) { return readBits(node, {2, 3, 4, 8, 16}); }))
       return error;
     if (llvm::Error error =
             readField(map, "symmetric", settings.symmetric, [&](const YAML::Node &node) { return file.asBool(node); }))

@@ -22,7 +22,7 @@ std::string toString(const SourcePosition &position);
 
 /// Settings for weights. Unset fields leave what an earlier rule said.
 struct WeightSettings {
-  /// 4, 8, 16; 0 leaves the weight in float.
+  /// 2, 3, 4, 8, 16; 0 leaves the weight in float.
   std::optional<unsigned> bits;
   std::optional<bool> symmetric;
   enum class Granularity { Tensor, Channel, Group, LPBQ };

@@ -136,8 +136,7 @@ LogicalResult WeightRounding::round(const Pending &pending, const quant::LayerMo
     if (failed(quantizer.correctBias(pending.op, rounding->biasCorrection)))
       return failure();
   }
-  calibration.record({nn::nodeName(pending.op), weight, pending.use->quantizer.getStorage().getIntOrFloatBitWidth(),
-                      rounding->stages, rounding->damping, rounding->numDampingRetries, rounding->numDeadColumns,
+  calibration.record({nn::nodeName(pending.op), weight, quant::usedBits(rounding->encoding), rounding->stages, rounding->damping, rounding->numDampingRetries, rounding->numDeadColumns,
                       rounding->numFallbacks});
   return quantizer.store(*pending.use, rounding->rounded, rounding->encoding, origin);
 }
