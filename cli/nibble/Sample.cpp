@@ -87,8 +87,9 @@ llvm::Error completeConfig(const Options &options, calib::PipelineConfig &config
   return llvm::Error::success();
 }
 
-/// What the reference has for the prompts that were sampled.
-llvm::Expected<Figures> compare(const Options &options, const RunSample &reference, const calib::TextToImageOutputs &outputs) {
+/// Compares with what the reference has for the prompts that were sampled.
+llvm::Expected<Figures> compare(const Options &options, const RunSample &reference, const Tensor &noise,
+                                const calib::TextToImageOutputs &outputs) {
   auto take = [&](llvm::StringRef name, const Tensor &actual) -> llvm::Expected<Tensor> {
     llvm::Expected<Tensor> array = reference.take(name);
     if (!array || !options.count || array->rank() == 0 || array->shape()[0] < actual.shape()[0])
@@ -98,9 +99,16 @@ llvm::Expected<Figures> compare(const Options &options, const RunSample &referen
     return calib::selectRows(*array, first);
   };
   Figures figures;
-  llvm::Expected<Tensor> latents = take(latentsName, outputs.latents), images = take(imagesName, outputs.images);
-  if (llvm::Error error = llvm::joinErrors(latents.takeError(), images.takeError()))
+  llvm::Expected<Tensor> sameNoise = take(noiseName, noise), latents = take(latentsName, outputs.latents),
+                         images = take(imagesName, outputs.images);
+  if (llvm::Error error = llvm::joinErrors(sameNoise.takeError(), llvm::joinErrors(latents.takeError(), images.takeError())))
     return std::move(error);
+  llvm::Expected<std::vector<double>> likeness = calib::latentPsnr(*sameNoise, noise, noiseName);
+  if (!likeness)
+    return likeness.takeError();
+  if (llvm::any_of(*likeness, [](double decibels) { return decibels < std::numeric_limits<double>::infinity(); }))
+    return makeError(ErrorKind::BadInput, "the reference '" + options.reference + "' was made from other noise",
+                     {"give it to --noise too"});
   if (llvm::Error error = calib::latentPsnr(*latents, outputs.latents, latentsName).moveInto(figures.latents))
     return std::move(error);
   if (llvm::Error error = calib::imagePsnr(*images, outputs.images, imagesName).moveInto(figures.images))
@@ -190,7 +198,7 @@ llvm::Error sample(Options &options) {
       return error;
   if (!reference)
     return llvm::Error::success();
-  llvm::Expected<Figures> figures = compare(options, *reference, *outputs);
+  llvm::Expected<Figures> figures = compare(options, *reference, inputs->noise, *outputs);
   if (!figures)
     return figures.takeError();
   if (options.json)
@@ -236,7 +244,8 @@ void registerSampleCommand(CLI::App &app, int &exitCode) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fp32", "onnxruntime"}));
   command->add_option("--reference", options->reference,
-                      ".npz with final_latents and images of the float pipeline, as -o writes it: print the PSNR of both");
+                      ".npz that -o wrote for the float pipeline, with initial_noise, final_latents and images: print the "
+                      "PSNR of both");
   command->add_option("-o,--output", options->output, "Where to write initial_noise, final_latents and images, .npz");
   command->add_flag("--json", options->json, "Print the PSNR as JSON");
   command->add_option("--qnn-dir", options->qnnFolder, "Folder of onnxruntime-qnn, where it is not found by itself");
