@@ -3,6 +3,8 @@
 #include "calib/Samplers/RowModel.h"
 #include "lib/Support/Error.h"
 
+#include <cstring>
+
 namespace nibble::calib {
 
 /// Batches where the model leaves its own open: what devices run, and calibration data have.
