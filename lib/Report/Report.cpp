@@ -123,6 +123,19 @@ Value toJson(const Report &report) {
                   {"activation_bits", row.activationBits},
                   {"reason", row.reason}};
   });
+  root["rounding"] = Object{
+      {"weights", toArray(report.rounding,
+                          [](const RoundedWeight &row) {
+                            return Object{{"node", row.node},
+                                          {"weight", row.weight},
+                                          {"bits", row.bits},
+                                          {"stages", toArray(row.stages, [](const std::pair<std::string, double> &stage) {
+                                             return Object{{"stage", stage.first}, {"output_sqnr", jsonNumber(stage.second)}};
+                                           })}};
+                          })},
+      {"damping_retries", report.roundingCounts.dampingRetries},
+      {"dead_columns", report.roundingCounts.deadColumns},
+      {"fallbacks", report.roundingCounts.fallbacks}};
   root["metrics"] = toArray(report.metrics, [](const MetricValue &row) {
     return Object{{"name", row.name}, {"arithmetic", row.arithmetic}, {"samples", row.samples},
                   {"value", jsonNumber(row.value)}, {"fp32", jsonNumber(row.reference)}};
