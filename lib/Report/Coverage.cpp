@@ -180,15 +180,18 @@ llvm::Expected<WeightSizes> computeWeightSizes(ModuleOp module) {
     std::string kind = name(*element).str();
     int64_t bits = bitWidth(*element);
     // Files hold no more bits of a 4-bit integer than its quantizer uses.
-    if (bits == 4)
-      for (Operation *user : constant->getUsers())
-        if (auto weight = dyn_cast<nn::DequantizeWeightOp>(user))
-          if (llvm::Expected<quant::Encoding> encoding = nn::readEncoding(nn::lookupQuantizer(weight, weight.getQuantizerAttr()))) {
-            bits = std::min<int64_t>(bits, quant::usedBits(*encoding));
-            kind.back() = static_cast<char>('0' + bits);
-          } else {
-            failure = llvm::joinErrors(std::move(failure), encoding.takeError());
-          }
+    for (Operation *user : constant->getUsers()) {
+      auto weight = dyn_cast<nn::DequantizeWeightOp>(user);
+      if (!weight || bitWidth(*element) != 4)
+        continue;
+      llvm::Expected<quant::Encoding> encoding = nn::readEncoding(nn::lookupQuantizer(weight, weight.getQuantizerAttr()));
+      if (!encoding) {
+        failure = llvm::joinErrors(std::move(failure), encoding.takeError());
+        continue;
+      }
+      bits = std::min<int64_t>(bits, quant::usedBits(*encoding));
+      kind.back() = static_cast<char>('0' + bits);
+    }
     sizes.bytesByType[kind] += (bits * type.getNumElements() + 7) / 8;
   });
   module.walk([&](nn::DequantizeWeightOp op) {
