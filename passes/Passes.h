@@ -12,6 +12,9 @@
 
 namespace nibble {
 
+/// How `nibble-smooth-activations` chooses scales.
+enum class SmoothingMethod { SmoothQuant, AWQ };
+
 #define GEN_PASS_DECL
 #include "passes/Passes.h.inc"
 
@@ -21,6 +24,11 @@ namespace nibble {
 /// From an imported module to one with static shapes, folded constants, raised normalizations and
 /// activations, and outlined blocks.
 void buildNormalizePipeline(mlir::OpPassManager &manager);
+
+/// Scales channels of the legalized float program by what `statistics` saw of the same program. The statistics must
+/// outlive the pass.
+std::unique_ptr<mlir::Pass> createSmoothActivationsPass(const quant::Statistics &statistics,
+                                                        const SmoothActivationsPassOptions &options);
 
 /// Rewrites a normalized module into the float form that `target` asks for.
 void buildLegalizePipeline(mlir::OpPassManager &manager, const Target &target);

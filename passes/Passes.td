@@ -236,6 +236,85 @@ def FoldNormScalesPass : Pass<"nibble-fold-norm-scales", "::mlir::func::FuncOp">
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 
+def SmoothActivationsPass : Pass<"nibble-smooth-activations", "::mlir::func::FuncOp"> {
+  let summary = "moves factors from channels of values into the weights that read them";
+  let description = [{
+    A group is a norm or a linear layer with all linear layers that read its channels: q, k and v of one norm, gate and
+    up, v and the output projection of attention (where heads share keys and values, their channels share factors), up
+    and down. Channels that something else reads too keep theirs. Each channel is divided by a factor, the weights that
+    read it are multiplied by it:
+    - `smoothquant`: max|x|^a / max|w|^(1-a), with the exponent that gives the least predicted noise of values rounded
+      to one scale per tensor and weights rounded to one per output;
+    - `awq`: mean|x|^a, with the exponent that gives the least error of the rounded weights.
+    No change is always a candidate, so a group is never worse by its own measure. Each group is a remark.
+
+    ```mlir
+    %n = nn.rms_normalization %x, %g
+    %q = nn.matmul %n, %wq
+    %k = nn.matmul %n, %wk
+    ==>
+    %n = nn.rms_normalization %x, %h   // g / s
+    %q = nn.matmul %n, %uq             // diag(s) wq
+    %k = nn.matmul %n, %uk             // diag(s) wk
+    ```
+
+    The statistics are those of the program as it is when the pass runs; those of scaled tensors no longer hold behind
+    it. A group without statistics of its channels is left alone, with a remark. Diagnoses a program that already has
+    quantizers, missing statistics, and edges that were smoothed or rotated before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [
+    Option<"method", "method", "::nibble::SmoothingMethod", /*default=*/"::nibble::SmoothingMethod::SmoothQuant",
+      "How factors are chosen", [{::llvm::cl::values(
+        clEnumValN(::nibble::SmoothingMethod::SmoothQuant, "smoothquant", "For values and weights that are both rounded"),
+        clEnumValN(::nibble::SmoothingMethod::AWQ, "awq", "For rounded weights"))}]>,
+    Option<"activationBits", "activation-bits", "unsigned", /*default=*/"8",
+      "smoothquant: bits of values; 0 where they stay float">,
+    Option<"weightBits", "weight-bits", "unsigned", /*default=*/"8", "Bits of weights; awq: 4 or 8">,
+    Option<"groupSize", "group-size", "int64_t", /*default=*/"0",
+      "Inputs that share a weight scale; 0: all inputs of an output">,
+    Option<"normBits", "norm-bits", "unsigned", /*default=*/"16", "smoothquant: bits of the scale of a norm">,
+    Option<"skipRotated", "skip-rotated", "bool", /*default=*/"false",
+      "Leave rotated edges alone instead of refusing the program">,
+    Option<"statisticsPath", "statistics", "std::string", /*default=*/"\"\"",
+      "Statistics file, where the pass was not given statistics">];
+  let statistics = [Statistic<"numSmoothed", "smoothed", "Groups whose channels were scaled">,
+                    Statistic<"numUnchanged", "unchanged", "Groups that no candidate made better">,
+                    Statistic<"numUnknown", "unknown", "Groups without statistics of their channels">,
+                    Statistic<"numSkipped", "skipped", "Groups with a reader that is rotated or belongs to another group">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def CrossLayerEqualizationPass : Pass<"nibble-cross-layer-equalization", "::mlir::func::FuncOp"> {
+  let summary = "evens out the weight ranges of a channel in neighbouring layers";
+  let description = [{
+    Between two linear layers (convolutions, matrix products with constant weights) with nothing but ReLU, LeakyReLU,
+    PReLU, pooling, sums with constants and movement of data in between, each channel is scaled so that the weights that
+    write it and those that read it have one range (Nagel et al. 2019). All readers of the channels must be such layers.
+    Sweeps over all pairs repeat until scales settle. For weights with one scale per tensor.
+
+    ```mlir
+    %a = nn.conv %x, %w, %b
+    %r = nn.relu %a
+    %y = nn.conv %r, %v
+    ==>
+    %a = nn.conv %x, %ws, %bs  // w / s, b / s
+    %r = nn.relu %a
+    %y = nn.conv %r, %vs       // s v
+    ```
+
+    Each pair is a remark. Diagnoses a program that already has quantizers, and edges that were smoothed or rotated
+    before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [Option<"sweeps", "sweeps", "int64_t", /*default=*/"20", "Largest number of sweeps over all pairs">];
+  let statistics = [Statistic<"numEqualized", "equalized", "Layers equalized with their readers">,
+                    Statistic<"numSkipped", "skipped", "Linear layers that something else than a chain reads">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // Calibrate, Assign, Quantize
 //===----------------------------------------------------------------------===//

@@ -4,7 +4,6 @@
 // without parameters commutes with rotations (QuaRot, Ashkboos et al. 2024, section 3).
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Calibrate/QuantizationRules.h"
 #include "passes/Equalize/ChannelFlow.h"
 #include "passes/Equalize/ConstantEdits.h"
 #include "passes/Equalize/Stages.h"
@@ -147,7 +146,7 @@ private:
     auto gemm = dyn_cast<nn::GemmOp>(layer.op);
     OpOperand *constant = isa<nn::MatMulOp>(layer.op) ? findAddedConstant(layer.op) : layer.bias;
     float beta = gemm ? gemm.getBeta().convertToFloat() : 1.0f;
-    bool isUsable = constant && getConstant(constant->get()) && isQuantizable(constant->get().getType()) && beta != 0;
+    bool isUsable = constant && isFloatConstant(constant->get()) && beta != 0;
     float factor = (gemm ? gemm.getAlpha().convertToFloat() : 1.0f) / (isUsable ? beta : 1.0f);
     for (float &value : shift)
       value *= factor;

@@ -10,7 +10,7 @@ namespace nibble {
 
 static int64_t rankOf(Value value) { return static_cast<int64_t>(nn::shapeOf(value).size()); }
 
-static bool isFloatConstant(Value value) {
+bool isFloatConstant(Value value) {
   nn::ConstantOp constant = getConstant(value);
   return constant && isQuantizable(constant.getType()) && hasStaticShape(constant.getResult());
 }
@@ -55,6 +55,8 @@ std::optional<NormLayer> matchNormLayer(Operation *op) {
     if (!isFloatConstant(parameter))
       return std::nullopt;
   Shape shape(nn::shapeOf(op->getOperand(1)));
+  if (op->getNumOperands() > 2 && nn::shapeOf(op->getOperand(2)) != llvm::ArrayRef<int64_t>(shape))
+    return std::nullopt;
   if (isa<nn::GroupNormalizationOp, nn::InstanceNormalizationOp>(op))
     shape.append(nn::shapeOf(op->getResult(0)).size() - 2, 1);
   OpOperand *bias = op->getNumOperands() > 2 ? &op->getOpOperand(2) : nullptr;

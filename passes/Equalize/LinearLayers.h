@@ -26,6 +26,9 @@ struct LinearLayer {
 /// `op` as a linear layer; nothing where it is none, its weight is not constant or shapes are not static.
 std::optional<LinearLayer> matchLinearLayer(mlir::Operation *op);
 
+/// Whether `value` is a constant of float32, of static shape and with elements.
+bool isFloatConstant(mlir::Value value);
+
 /// A normalization with a constant factor per channel. `bias` is null where the operation has none.
 struct NormLayer {
   mlir::Operation *op;

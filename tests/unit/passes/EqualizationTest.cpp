@@ -1,10 +1,12 @@
 // The passes of the equalize phase keep the float function: outputs of real models agree before and after, and as many
 // places are rewritten as the models have.
+#include "calib/Observers/StatisticsCollector.h"
 #include "lib/Import/ONNX/Import.h"
 #include "passes/Passes.h"
 #include "tests/unit/passes/FloatPrograms.h"
 
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
 
 using namespace nibble;
 using namespace nibble::test;
@@ -41,6 +43,18 @@ protected:
     buildLegalizePipeline(manager, *target);
     ASSERT_TRUE(mlir::succeeded(manager.run(*module)));
     reference = run(*module);
+  }
+
+  /// Statistics of two runs.
+  quant::Statistics observe() {
+    calib::StatisticsCollector collector;
+    for (uint32_t seed : {1, 2}) {
+      collector.beginProgram();
+      collector.beginSample("sample", std::string(64, 'a'));
+      run(*module, seed, &collector);
+      EXPECT_FALSE(llvm::errorToBool(collector.endSample()));
+    }
+    return collector.finish("");
   }
 
   struct Outcome {
@@ -122,6 +136,123 @@ TEST_F(Equalization, FoldNormScalesOfTheTextEncoder) {
 TEST_F(Equalization, FoldNormScalesOfTheAutoencoder) {
   load(vaeDecoder);
   EXPECT_EQ(apply(createFoldNormScalesPass()).readers, 3);
+}
+
+SmoothActivationsPassOptions makeOptions(SmoothingMethod method, unsigned activationBits, unsigned weightBits,
+                                         int64_t groupSize) {
+  SmoothActivationsPassOptions options;
+  options.method = method;
+  options.activationBits = activationBits;
+  options.weightBits = weightBits;
+  options.groupSize = groupSize;
+  return options;
+}
+
+TEST_F(Equalization, SmoothActivationsOfTheDecoder) {
+  load(decoder);
+  quant::Statistics statistics = observe();
+  // In five layers q, k and v, the output projection, gate and up, and down; and the head.
+  Outcome outcome = apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0)));
+  EXPECT_EQ(outcome.readers, 5 * 7 + 1);
+  EXPECT_EQ(outcome.remarks, 5 * 4 + 1);
+}
+
+TEST_F(Equalization, SmoothActivationsOfTheUnet) {
+  load(unet);
+  quant::Statistics statistics = observe();
+  // In seven transformer blocks the layer behind the GroupNorm, q, k and v, the output projection, q and the output
+  // projection of the attention to the text, and both layers of GEGLU.
+  Outcome outcome = apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0)));
+  EXPECT_EQ(outcome.readers, 7 * 9);
+  EXPECT_EQ(outcome.remarks, 7 * 7);
+}
+
+TEST_F(Equalization, ActivationAwareScalesOfTheTextEncoder) {
+  load(textEncoder);
+  quant::Statistics statistics = observe();
+  // In three layers q, k and v, the output projection and the first layer of the MLP, whose activation ends the way.
+  Outcome outcome = apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::AWQ, 0, 4, 32)));
+  EXPECT_EQ(outcome.readers, 3 * 5);
+  EXPECT_EQ(outcome.remarks, 3 * 3);
+}
+
+/// A constant of normal numbers as text.
+std::string dense(std::vector<int64_t> shape, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  int64_t count = 1;
+  std::string type = "tensor<", values;
+  for (int64_t size : shape) {
+    count *= size;
+    type += std::to_string(size) + "x";
+  }
+  type += "f32>";
+  for (int64_t i = 0; i < count; ++i) {
+    char digits[9];
+    float value = normal(generator) * std::exp2(normal(generator));
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    // Bytes in the order of storage.
+    std::snprintf(digits, sizeof(digits), "%08X", __builtin_bswap32(bits));
+    values += digits;
+  }
+  return "nn.constant(dense<\"0x" + values + "\"> : " + type + ") : " + type;
+}
+
+TEST_F(Equalization, CrossLayerEqualizationOfAConvolutionalNetwork) {
+  std::string text = "func.func @main(%x: tensor<2x3x8x8xf32> {nn.name = \"x\"}) -> tensor<2x5xf32> {\n";
+  auto add = [&](const std::string &line) { text += "  " + line + "\n"; };
+  add("%w1 = " + dense({8, 3, 3, 3}, 1));
+  add("%b1 = " + dense({8}, 2));
+  add("%w2 = " + dense({8, 1, 3, 3}, 3));
+  add("%s = " + dense({8, 1, 1}, 4));
+  add("%w3 = " + dense({8, 6, 2, 2}, 5));
+  add("%w4 = " + dense({5, 6}, 6));
+  add("%shape = nn.constant(dense<[2, 6]> : tensor<2xi64>) : tensor<2xi64>");
+  std::string attributes = " {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>";
+  add("%a = nn.conv %x, %w1, %b1" + attributes + "} : (tensor<2x3x8x8xf32>, tensor<8x3x3x3xf32>, tensor<8xf32>) -> tensor<2x8x8x8xf32>");
+  add("%r = nn.relu %a : (tensor<2x8x8x8xf32>) -> tensor<2x8x8x8xf32>");
+  add("%c = nn.conv %r, %w2" + attributes + ", group = 8} : (tensor<2x8x8x8xf32>, tensor<8x1x3x3xf32>) -> tensor<2x8x8x8xf32>");
+  add("%d = nn.add %c, %s : (tensor<2x8x8x8xf32>, tensor<8x1x1xf32>) -> tensor<2x8x8x8xf32>");
+  add("%l = nn.leaky_relu %d {alpha = 0.1 : f32} : (tensor<2x8x8x8xf32>) -> tensor<2x8x8x8xf32>");
+  add("%e = nn.conv_transpose %l, %w3 {strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, "
+      "output_padding = array<i64: 0, 0>} : (tensor<2x8x8x8xf32>, tensor<8x6x2x2xf32>) -> tensor<2x6x16x16xf32>");
+  add("%m = nn.global_average_pool %e : (tensor<2x6x16x16xf32>) -> tensor<2x6x1x1xf32>");
+  add("%f = nn.reshape %m, %shape : (tensor<2x6x1x1xf32>, tensor<2xi64>) -> tensor<2x6xf32>");
+  add("%y = nn.gemm %f, %w4 {trans_b = true} : (tensor<2x6xf32>, tensor<5x6xf32>) -> tensor<2x5xf32>");
+  add("return %y : tensor<2x5xf32>\n}");
+  module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  ASSERT_TRUE(module);
+  reference = run(*module);
+  Outcome outcome = apply(createCrossLayerEqualizationPass());
+  EXPECT_EQ(outcome.readers, 3);
+  EXPECT_EQ(outcome.remarks, 3);
+  // Channels of neighbours have one range.
+  auto range = [&](mlir::Operation *op, size_t axis, int64_t index) {
+    Tensor weight = llvm::cantFail(nn::readConstant(op->getOperand(1)));
+    int64_t inner = elementCount(weight.shape().drop_front(axis + 1));
+    float largest = 0;
+    for (int64_t i = 0; i < weight.elementCount(); ++i)
+      if (i / inner % weight.shape()[axis] == index)
+        largest = std::max(largest, std::abs(weight.data<float>()[i]));
+    return largest;
+  };
+  std::vector<mlir::Operation *> layers;
+  module->walk([&](mlir::Operation *op) {
+    if (mlir::isa<nn::ConvOp, nn::ConvTransposeOp, nn::GemmOp>(op))
+      layers.push_back(op);
+  });
+  for (int64_t channel = 0; channel < 8; ++channel) {
+    EXPECT_NEAR(range(layers[0], 0, channel) / range(layers[1], 0, channel), 1, 0.01);
+    EXPECT_NEAR(range(layers[1], 0, channel) / range(layers[2], 0, channel), 1, 0.01);
+  }
+  for (int64_t channel = 0; channel < 6; ++channel)
+    EXPECT_NEAR(range(layers[2], 1, channel) / range(layers[3], 1, channel), 1, 0.01);
+}
+
+TEST_F(Equalization, CrossLayerEqualizationLeavesOtherModelsAlone) {
+  load(unet);
+  EXPECT_EQ(apply(createCrossLayerEqualizationPass()).readers, 0);
 }
 
 } // namespace
