@@ -3,6 +3,7 @@
 #define NIBBLE_PASSES_PASSES_H
 
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Quant/Rotation.h"
 #include "lib/Quant/Statistics.h"
 #include "lib/Recipe/Recipe.h"
 #include "lib/Target/Target.h"

@@ -315,6 +315,48 @@ def CrossLayerEqualizationPass : Pass<"nibble-cross-layer-equalization", "::mlir
   let dependentDialects = ["::nibble::nn::NNDialect"];
 }
 
+def RotateResidualPass : Pass<"nibble-rotate-residual", "::mlir::func::FuncOp"> {
+  let summary = "rotates the residual stream and the values of attention, in the weights around them";
+  let description = [{
+    The residual stream of a pre-norm transformer with RMSNorm is everything that shares a frame with the input of a norm:
+    sums, norms, operators that move data without touching channels. It is rotated by rotating what writes it (tables of
+    embeddings, output and down projections, biases) and, by the transpose, what reads it (q, k, v, gate, up, the head).
+    Norms must have a scale that is one number: run `nibble-fold-norm-scales` before. The values of attention heads are
+    rotated head by head between v and the output projection, also where heads share values. Weights that others read
+    too, as tied embeddings, are copied.
+
+    ```mlir
+    %e = nn.gather %table, %ids
+    %n = nn.rms_normalization %e, %ones
+    %q = nn.matmul %n, %w
+    ==>
+    %e = nn.gather %turned, %ids  // table R
+    %n = nn.rms_normalization %e, %ones
+    %q = nn.matmul %n, %v         // R^T w
+    ```
+
+    Rotations are products of random signs and Walsh-Hadamard matrices, of blocks of the largest power of two where a
+    size is none, or random orthogonal matrices. A stream with a reader or writer that cannot be rotated (a norm that
+    keeps a scale, a LayerNorm, an input or output of the model) is left alone, with a remark at the operation that is in
+    the way. Diagnoses a program that already has quantizers, and edges that were scaled or rotated before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [
+    Option<"residual", "residual", "bool", /*default=*/"true", "Rotate residual streams">,
+    Option<"values", "values", "bool", /*default=*/"true", "Rotate the values of attention heads">,
+    Option<"matrix", "matrix", "::nibble::quant::RotationKind", /*default=*/"::nibble::quant::RotationKind::Hadamard",
+      "The kind of rotation", [{::llvm::cl::values(
+        clEnumValN(::nibble::quant::RotationKind::Hadamard, "hadamard",
+                   "Signs and blocks of Hadamard; orthogonal where blocks were smaller than 16"),
+        clEnumValN(::nibble::quant::RotationKind::Orthogonal, "orthogonal", "A random orthogonal matrix"))}]>,
+    Option<"seed", "seed", "uint64_t", /*default=*/"1", "Of the random numbers">];
+  let statistics = [Statistic<"numStreams", "streams", "Residual streams rotated">,
+                    Statistic<"numRefused", "refused", "Residual streams with something that cannot be rotated">,
+                    Statistic<"numValues", "values-rotated", "Layers whose values were rotated head by head">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // Calibrate, Assign, Quantize
 //===----------------------------------------------------------------------===//

@@ -48,7 +48,7 @@ std::optional<LinearLayer> matchLinearLayer(Operation *op) {
 }
 
 std::optional<NormLayer> matchNormLayer(Operation *op) {
-  if (!isa<nn::LayerNormalizationOp, nn::RMSNormalizationOp, nn::GroupNormalizationOp, nn::InstanceNormalizationOp>(op) ||
+  if (!isa<nn::LayerNormalizationOp, nn::RMSNormalizationOp, nn::GroupNormalizationOp>(op) ||
       !hasStaticShape(op->getResult(0)))
     return std::nullopt;
   for (Value parameter : op->getOperands().drop_front())
@@ -57,7 +57,7 @@ std::optional<NormLayer> matchNormLayer(Operation *op) {
   Shape shape(nn::shapeOf(op->getOperand(1)));
   if (op->getNumOperands() > 2 && nn::shapeOf(op->getOperand(2)) != llvm::ArrayRef<int64_t>(shape))
     return std::nullopt;
-  if (isa<nn::GroupNormalizationOp, nn::InstanceNormalizationOp>(op))
+  if (isa<nn::GroupNormalizationOp>(op))
     shape.append(nn::shapeOf(op->getResult(0)).size() - 2, 1);
   OpOperand *bias = op->getNumOperands() > 2 ? &op->getOpOperand(2) : nullptr;
   return NormLayer{op, &op->getOpOperand(1), bias, shape};

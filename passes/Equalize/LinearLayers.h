@@ -39,7 +39,8 @@ struct NormLayer {
   int64_t channelCount() const { return elementCount(channelShape); }
 };
 
-/// `op` as LayerNorm, RMSNorm, GroupNorm or InstanceNorm with constant float32 parameters.
+/// `op` as LayerNorm, RMSNorm or GroupNorm with constant float32 parameters. InstanceNorm is none: it is what targets
+/// make of GroupNorm, with parameters that must stay ones, as the layer behind it holds those of the model.
 std::optional<NormLayer> matchNormLayer(mlir::Operation *op);
 
 /// Multiplies the weights that read input `i` by `factors[i]`.

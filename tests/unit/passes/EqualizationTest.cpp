@@ -22,6 +22,9 @@ struct Model {
 };
 
 const Model decoder{"debian-llama/decoder/model.onnx", {{"sequence_length", 48}}};
+const Model genai{"debian-llama/decoder-genai/model.onnx",
+                  {{"batch_size", 1}, {"sequence_length", 3}, {"past_sequence_length", 9}, {"total_sequence_length", 12},
+                   {"kv_cache_dim", 32}}};
 const Model unet{"emoji-diffusion/unet/model.onnx", {{"batch_size", 2}}};
 const Model textEncoder{"emoji-diffusion/text_encoder/model.onnx", {{"batch_size", 2}}};
 const Model vaeDecoder{"emoji-diffusion/vae_decoder/model.onnx", {{"batch_size", 1}}};
@@ -176,6 +179,74 @@ TEST_F(Equalization, ActivationAwareScalesOfTheTextEncoder) {
   EXPECT_EQ(outcome.remarks, 3 * 3);
 }
 
+TEST_F(Equalization, RotateResidualOfTheDecoder) {
+  load(decoder);
+  apply(createFoldNormScalesPass());
+  // Readers of the stream are q, k, v, gate and up in five layers, and the head; those of values the output projections.
+  Outcome outcome = apply(createRotateResidualPass());
+  EXPECT_EQ(outcome.readers, 5 * 5 + 1 + 5);
+  EXPECT_EQ(outcome.remarks, 1 + 5);
+}
+
+TEST_F(Equalization, RotateResidualByAnOrthogonalMatrix) {
+  load(decoder);
+  apply(createFoldNormScalesPass());
+  RotateResidualPassOptions options;
+  options.matrix = quant::RotationKind::Orthogonal;
+  options.seed = 5;
+  EXPECT_EQ(apply(createRotateResidualPass(options)).readers, 5 * 5 + 1 + 5);
+}
+
+TEST_F(Equalization, RotateResidualNeedsNormsWithoutScales) {
+  load(decoder);
+  RotateResidualPassOptions options;
+  options.values = false;
+  Outcome outcome = apply(createRotateResidualPass(options));
+  EXPECT_EQ(outcome.readers, 0);
+  EXPECT_EQ(outcome.remarks, 1);
+}
+
+TEST_F(Equalization, RotateResidualOfADecoderWithCache) {
+  load(genai);
+  apply(createFoldNormScalesPass());
+  // q, k and v are one layer; values go into the cache, which is an output of the model.
+  Outcome outcome = apply(createRotateResidualPass());
+  EXPECT_EQ(outcome.readers, 5 * 3 + 1);
+  EXPECT_EQ(outcome.remarks, 1);
+}
+
+/// The forms that targets want change operators, but not what can be done.
+class EqualizationForTargets : public Equalization, public ::testing::WithParamInterface<const char *> {};
+
+TEST_P(EqualizationForTargets, Decoder) {
+  load({decoder.path, decoder.bindings, GetParam()});
+  EXPECT_EQ(apply(createFoldNormScalesPass()).readers, 26);
+  EXPECT_EQ(apply(createRotateResidualPass()).readers, 31);
+  quant::Statistics statistics = observe();
+  SmoothActivationsPassOptions options = makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0);
+  options.skipRotated = true;
+  // Down projections read what no rotation reaches.
+  EXPECT_EQ(apply(createSmoothActivationsPass(statistics, options)).readers, 5);
+}
+
+TEST_P(EqualizationForTargets, Unet) {
+  load({unet.path, unet.bindings, GetParam()});
+  quant::Statistics statistics = observe();
+  EXPECT_EQ(apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0))).readers,
+            7 * 9);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, EqualizationForTargets,
+                         ::testing::Values("snapdragon-8gen2", "ethos-u85-1024", "tosa"));
+
+TEST_F(Equalization, RotateValuesOfTheUnet) {
+  load(unet);
+  // Two attentions in seven transformer blocks.
+  Outcome outcome = apply(createRotateResidualPass());
+  EXPECT_EQ(outcome.readers, 14);
+  EXPECT_EQ(outcome.remarks, 14);
+}
+
 /// A constant of normal numbers as text.
 std::string dense(std::vector<int64_t> shape, uint32_t seed) {
   std::mt19937 generator(seed);
@@ -248,6 +319,36 @@ TEST_F(Equalization, CrossLayerEqualizationOfAConvolutionalNetwork) {
   }
   for (int64_t channel = 0; channel < 6; ++channel)
     EXPECT_NEAR(range(layers[2], 1, channel) / range(layers[3], 1, channel), 1, 0.01);
+}
+
+TEST_F(Equalization, RotateResidualCopiesTiedWeightsAndTurnsAddends) {
+  // The table is the head too; positions, a bias, an offset for all channels and a factor are constants in the stream.
+  std::string text = "func.func @main(%ids: tensor<6xi64> {nn.name = \"ids\"}) -> tensor<6x1024xf32> {\n";
+  auto add = [&](const std::string &line) { text += "  " + line + "\n"; };
+  add("%table = " + dense({1024, 24}, 1));
+  add("%positions = " + dense({6, 24}, 2));
+  add("%w = " + dense({24, 24}, 3));
+  add("%b = " + dense({24}, 4));
+  add("%two = nn.constant(dense<2.0> : tensor<1xf32>) : tensor<1xf32>");
+  add("%ones = nn.constant(dense<1.0> : tensor<24xf32>) : tensor<24xf32>");
+  add("%e = nn.gather %table, %ids : (tensor<1024x24xf32>, tensor<6xi64>) -> tensor<6x24xf32>");
+  add("%f = nn.mul %e, %two : (tensor<6x24xf32>, tensor<1xf32>) -> tensor<6x24xf32>");
+  add("%s = nn.add %f, %positions : (tensor<6x24xf32>, tensor<6x24xf32>) -> tensor<6x24xf32>");
+  add("%o = nn.sub %s, %two : (tensor<6x24xf32>, tensor<1xf32>) -> tensor<6x24xf32>");
+  add("%n = nn.rms_normalization %o, %ones : (tensor<6x24xf32>, tensor<24xf32>) -> tensor<6x24xf32>");
+  add("%g = nn.gemm %n, %w, %b {alpha = 0.5 : f32} : (tensor<6x24xf32>, tensor<24x24xf32>, tensor<24xf32>) -> tensor<6x24xf32>");
+  add("%r = nn.add %o, %g : (tensor<6x24xf32>, tensor<6x24xf32>) -> tensor<6x24xf32>");
+  add("%l = nn.rms_normalization %r, %ones : (tensor<6x24xf32>, tensor<24xf32>) -> tensor<6x24xf32>");
+  add("%y = nn.gemm %l, %table {trans_b = true} : (tensor<6x24xf32>, tensor<1024x24xf32>) -> tensor<6x1024xf32>");
+  add("return %y : tensor<6x1024xf32>\n}");
+  for (quant::RotationKind kind : {quant::RotationKind::Hadamard, quant::RotationKind::Orthogonal}) {
+    module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+    ASSERT_TRUE(module);
+    reference = run(*module);
+    RotateResidualPassOptions options;
+    options.matrix = kind;
+    EXPECT_EQ(apply(createRotateResidualPass(options)).readers, 2);
+  }
 }
 
 TEST_F(Equalization, CrossLayerEqualizationLeavesOtherModelsAlone) {
