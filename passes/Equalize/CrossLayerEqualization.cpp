@@ -6,8 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Quant/ChannelScales.h"
-#include "passes/Equalize/ChannelFlow.h"
-#include "passes/Equalize/ConstantEdits.h"
+#include "passes/Equalize/ChannelScaling.h"
 #include "passes/Equalize/Stages.h"
 #include "passes/Passes.h"
 
@@ -35,13 +34,6 @@ struct Link {
   ChannelFlow flow;
   /// The product of the scales of all sweeps.
   std::vector<float> scales;
-
-  std::vector<float> factorsOf(const ChannelReader &reader, llvm::ArrayRef<float> values) const {
-    std::vector<float> factors;
-    for (int32_t channel : reader.channels)
-      factors.push_back(values[static_cast<size_t>(channel)]);
-    return factors;
-  }
 };
 
 class Equalizer {
@@ -70,7 +62,7 @@ public:
       std::vector<float> scales = quant::chooseCrossLayerScales(written, read, link.flow.fixed);
       divideOutputs(weights[link.writer.op], link.writer.axes, scales);
       for (const ChannelReader &reader : link.flow.readers)
-        scaleInputs(weights[reader.layer.op], reader.layer.axes, link.factorsOf(reader, scales));
+        scaleInputs(weights[reader.layer.op], reader.layer.axes, valuesPerInput(reader, scales));
       for (auto [total, scale] : llvm::zip_equal(link.scales, scales)) {
         total *= scale;
         hasChanged |= std::fabs(scale - 1) > negligible;
@@ -82,25 +74,10 @@ public:
   LogicalResult commit() {
     ConstantEdits edits;
     for (const Link &link : links) {
-      auto divide = [&](OpOperand &constant, const ChannelMap &map) {
-        edits.add(constant, [map, values = link.scales](Tensor &tensor) { divideByScales(tensor, map, values); });
-      };
-      const LinearLayer &writer = link.writer;
-      edits.add(*writer.weight, [axes = writer.axes, values = link.scales](Tensor &weight) {
-        divideOutputs(weight, axes, values);
-      });
-      auto channels = static_cast<int64_t>(link.scales.size());
-      if (writer.bias)
-        divide(*writer.bias, isa<nn::GemmOp>(writer.op) ? ChannelMap::along(1, 2, channels) : ChannelMap::count(channels));
-      for (const ChannelSum &sum : link.flow.sums)
-        divide(*sum.constant, sum.map);
-      for (const ChannelReader &reader : link.flow.readers) {
-        edits.add(*reader.layer.weight,
-                  [axes = reader.layer.axes, factors = link.factorsOf(reader, link.scales)](Tensor &weight) {
-                    scaleInputs(weight, axes, factors);
-                  });
+      divideChannels(edits, link.writer, link.scales);
+      multiplyReaders(edits, link.flow, link.scales);
+      for (const ChannelReader &reader : link.flow.readers)
         markStage(reader.layer.op, stage);
-      }
     }
     return edits.commit();
   }
@@ -167,7 +144,7 @@ private:
       if (!layer)
         return;
       ChannelFlow flow = traceChannels(*layer, rules);
-      if (!flow.isFree() || (layer->bias && !isFloatConstant(layer->bias->get()))) {
+      if (!flow.isFree() || !canDivide(*layer)) {
         ++numSkipped;
         return;
       }

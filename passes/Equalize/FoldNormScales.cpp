@@ -4,8 +4,7 @@
 // without parameters commutes with rotations (QuaRot, Ashkboos et al. 2024, section 3).
 //
 //===----------------------------------------------------------------------===//
-#include "passes/Equalize/ChannelFlow.h"
-#include "passes/Equalize/ConstantEdits.h"
+#include "passes/Equalize/ChannelScaling.h"
 #include "passes/Equalize/Stages.h"
 #include "passes/Passes.h"
 #include "passes/Rewriting.h"
@@ -122,10 +121,7 @@ private:
         return failure();
       addToBias(layer, computeShift(reader, *weight));
     }
-    std::vector<float> factors;
-    for (int32_t channel : reader.channels)
-      factors.push_back(scale.data<float>()[channel]);
-    edits.add(*layer.weight, [axes = layer.axes, factors = std::move(factors)](Tensor &weight) {
+    edits.add(*layer.weight, [axes = layer.axes, factors = valuesPerInput(reader, scale.values<float>())](Tensor &weight) {
       scaleInputs(weight, axes, factors);
     });
     markStage(layer.op, stage);

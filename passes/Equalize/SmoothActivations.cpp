@@ -6,9 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Quant/ChannelScales.h"
-#include "passes/Calibrate/QuantizationRules.h"
-#include "passes/Equalize/ChannelFlow.h"
-#include "passes/Equalize/ConstantEdits.h"
+#include "passes/Equalize/ChannelScaling.h"
 #include "passes/Equalize/Stages.h"
 #include "passes/Passes.h"
 
@@ -40,7 +38,7 @@ struct Group {
     Group group;
     if ((group.norm = matchNormLayer(op)))
       group.flow = traceChannels(*group.norm, FlowRules::all());
-    else if ((group.layer = matchLinearLayer(op)) && (!group.layer->bias || isFloatConstant(group.layer->bias->get())))
+    else if ((group.layer = matchLinearLayer(op)) && canDivide(*group.layer))
       group.flow = traceChannels(*group.layer, FlowRules::all());
     else
       return std::nullopt;
@@ -53,32 +51,13 @@ struct Group {
 
   /// Divides what the producer makes and multiplies the weights that read it.
   void scale(ConstantEdits &edits, llvm::ArrayRef<float> scales) const {
-    auto divide = [&](OpOperand &constant, const ChannelMap &map) {
-      edits.add(constant, [map, values = scales.vec()](Tensor &tensor) { divideByScales(tensor, map, values); });
-    };
-    if (norm) {
-      for (OpOperand *parameter : {norm->scale, norm->bias})
-        if (parameter)
-          divide(*parameter, ChannelMap::count(nn::shapeOf(parameter->get())));
-    } else {
-      edits.add(*layer->weight, [axes = layer->axes, values = scales.vec()](Tensor &weight) {
-        divideOutputs(weight, axes, values);
-      });
-      auto channels = static_cast<int64_t>(scales.size());
-      if (layer->bias)
-        divide(*layer->bias, isa<nn::GemmOp>(layer->op) ? ChannelMap::along(1, 2, channels) : ChannelMap::count(channels));
-    }
-    for (const ChannelSum &sum : flow.sums)
-      divide(*sum.constant, sum.map);
-    for (const ChannelReader &reader : flow.readers) {
-      std::vector<float> factors;
-      for (int32_t channel : reader.channels)
-        factors.push_back(scales[static_cast<size_t>(channel)]);
-      edits.add(*reader.layer.weight, [axes = reader.layer.axes, factors = std::move(factors)](Tensor &weight) {
-        scaleInputs(weight, axes, factors);
-      });
+    if (norm)
+      divideChannels(edits, *norm, scales);
+    else
+      divideChannels(edits, *layer, scales);
+    multiplyReaders(edits, flow, scales);
+    for (const ChannelReader &reader : flow.readers)
       markStage(reader.layer.op, stage);
-    }
   }
 };
 
