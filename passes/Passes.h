@@ -3,6 +3,7 @@
 #define NIBBLE_PASSES_PASSES_H
 
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Quant/Rotation.h"
 #include "lib/Quant/Statistics.h"
 #include "lib/Recipe/Recipe.h"
 #include "lib/Target/Target.h"
@@ -14,6 +15,9 @@ namespace nibble {
 
 class LayerCalibration;
 
+/// How `nibble-smooth-activations` chooses scales.
+enum class SmoothingMethod { SmoothQuant, AWQ };
+
 #define GEN_PASS_DECL
 #include "passes/Passes.h.inc"
 
@@ -23,6 +27,16 @@ class LayerCalibration;
 /// From an imported module to one with static shapes, folded constants, raised normalizations and
 /// activations, and outlined blocks.
 void buildNormalizePipeline(mlir::OpPassManager &manager);
+
+/// Scales channels of the legalized float program by what `statistics` saw of the same program. The statistics must
+/// outlive the pass.
+std::unique_ptr<mlir::Pass> createSmoothActivationsPass(const quant::Statistics &statistics,
+                                                        const SmoothActivationsPassOptions &options);
+
+/// Adds the pass of one stage of `recipe.equalize`. Of the stages "smoothquant" and "awq", `statistics` are those of the
+/// module as it is when the stage runs; they must outlive the manager.
+void addEqualizeStage(mlir::OpPassManager &manager, llvm::StringRef stage, const quant::Statistics &statistics,
+                      const Recipe &recipe);
 
 /// Rewrites a normalized module into the float form that `target` asks for.
 void buildLegalizePipeline(mlir::OpPassManager &manager, const Target &target);

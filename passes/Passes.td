@@ -206,6 +206,158 @@ def LegalizePass : Pass<"nibble-legalize", "::mlir::func::FuncOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Equalize
+//===----------------------------------------------------------------------===//
+
+def FoldNormScalesPass : Pass<"nibble-fold-norm-scales", "::mlir::func::FuncOp"> {
+  let summary = "moves the parameters of norms into the layers that read them";
+  let description = [{
+    The scale of a LayerNorm, RMSNorm or GroupNorm becomes a factor on the weights of the linear layers behind it, the
+    bias a part of theirs. Readers are found across blocks and through operators that move data, and a scale without a
+    bias also through products and attention. A scale moves only where every reader is a linear layer with constant
+    weights; what keeps a LayerNorm or RMSNorm from moving is a remark. Weights that others read too are copied.
+
+    ```mlir
+    %n = nn.layer_normalization %x, %scale, %bias
+    %y = nn.matmul %n, %w
+    ==>
+    %n = nn.layer_normalization %x, %ones
+    %p = nn.matmul %n, %scaled  // diag(scale) w
+    %y = nn.add %p, %shift      // bias w
+    ```
+
+    Diagnoses a program that already has quantizers, and layers whose input was smoothed before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let statistics = [Statistic<"numFolded", "folded", "Norms left without parameters">,
+                    Statistic<"numReaders", "readers", "Layers that took parameters">,
+                    Statistic<"numKept", "kept", "LayerNorms and RMSNorms with a reader that cannot take parameters">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def SmoothActivationsPass : Pass<"nibble-smooth-activations", "::mlir::func::FuncOp"> {
+  let summary = "moves factors from channels of values into the weights that read them";
+  let description = [{
+    A group is a norm or a linear layer with all linear layers that read its channels: q, k and v of one norm, gate and
+    up, v and the output projection of attention (where heads share keys and values, their channels share factors), up
+    and down. Channels that something else reads too keep theirs. Each channel is divided by a factor, the weights that
+    read it are multiplied by it:
+    - `smoothquant`: max|x|^a / max|w|^(1-a), with the exponent that gives the least predicted noise of values rounded
+      to one scale per tensor and weights rounded to one per output;
+    - `awq`: mean|x|^a, with the exponent that gives the least error of the rounded weights.
+    No change is always a candidate, so a group is never worse by its own measure. Each group is a remark.
+
+    ```mlir
+    %n = nn.rms_normalization %x, %g
+    %q = nn.matmul %n, %wq
+    %k = nn.matmul %n, %wk
+    ==>
+    %n = nn.rms_normalization %x, %h   // g / s
+    %q = nn.matmul %n, %uq             // diag(s) wq
+    %k = nn.matmul %n, %uk             // diag(s) wk
+    ```
+
+    The statistics are those of the program as it is when the pass runs; those of scaled tensors no longer hold behind
+    it. A group without statistics of its channels is left alone, with a remark. Diagnoses a program that already has
+    quantizers, missing statistics, and edges that were smoothed or rotated before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [
+    Option<"method", "method", "::nibble::SmoothingMethod", /*default=*/"::nibble::SmoothingMethod::SmoothQuant",
+      "How factors are chosen", [{::llvm::cl::values(
+        clEnumValN(::nibble::SmoothingMethod::SmoothQuant, "smoothquant", "For values and weights that are both rounded"),
+        clEnumValN(::nibble::SmoothingMethod::AWQ, "awq", "For rounded weights"))}]>,
+    Option<"activationBits", "activation-bits", "unsigned", /*default=*/"8",
+      "smoothquant: bits of values; 0 where they stay float">,
+    Option<"weightBits", "weight-bits", "unsigned", /*default=*/"8", "Bits of weights; awq: 4 or 8">,
+    Option<"groupSize", "group-size", "int64_t", /*default=*/"0",
+      "Inputs that share a weight scale; 0: all inputs of an output">,
+    Option<"normBits", "norm-bits", "unsigned", /*default=*/"16", "smoothquant: bits of the scale of a norm">,
+    Option<"skipRotated", "skip-rotated", "bool", /*default=*/"false",
+      "Leave rotated edges alone instead of refusing the program">,
+    Option<"statisticsPath", "statistics", "std::string", /*default=*/"\"\"",
+      "Statistics file, where the pass was not given statistics">];
+  let statistics = [Statistic<"numSmoothed", "smoothed", "Groups whose channels were scaled">,
+                    Statistic<"numUnchanged", "unchanged", "Groups that no candidate made better">,
+                    Statistic<"numUnknown", "unknown", "Groups without statistics of their channels">,
+                    Statistic<"numSkipped", "skipped", "Groups with a reader that is rotated or belongs to another group">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def CrossLayerEqualizationPass : Pass<"nibble-cross-layer-equalization", "::mlir::func::FuncOp"> {
+  let summary = "evens out the weight ranges of a channel in neighbouring layers";
+  let description = [{
+    Between two linear layers (convolutions, matrix products with constant weights) with nothing but ReLU, LeakyReLU,
+    PReLU, pooling, sums with constants and movement of data in between, each channel is scaled so that the weights that
+    write it and those that read it have one range (Nagel et al. 2019). All readers of the channels must be such layers.
+    Sweeps over all pairs repeat until scales settle. For weights with one scale per tensor.
+
+    ```mlir
+    %a = nn.conv %x, %w, %b
+    %r = nn.relu %a
+    %y = nn.conv %r, %v
+    ==>
+    %a = nn.conv %x, %ws, %bs  // w / s, b / s
+    %r = nn.relu %a
+    %y = nn.conv %r, %vs       // s v
+    ```
+
+    Each pair is a remark. Diagnoses a program that already has quantizers, and edges that were smoothed or rotated
+    before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [Option<"sweeps", "sweeps", "int64_t", /*default=*/"20", "Largest number of sweeps over all pairs">];
+  let statistics = [Statistic<"numEqualized", "equalized", "Layers equalized with their readers">,
+                    Statistic<"numSkipped", "skipped", "Linear layers that something else than a chain reads">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+def RotateResidualPass : Pass<"nibble-rotate-residual", "::mlir::func::FuncOp"> {
+  let summary = "rotates the residual stream and the values of attention, in the weights around them";
+  let description = [{
+    The residual stream of a pre-norm transformer with RMSNorm is everything that shares a frame with the input of a norm:
+    sums, norms, operators that move data without touching channels. It is rotated by rotating what writes it (tables of
+    embeddings, output and down projections, biases) and, by the transpose, what reads it (q, k, v, gate, up, the head).
+    Norms must have a scale that is one number: run `nibble-fold-norm-scales` before. The values of attention heads are
+    rotated head by head between v and the output projection, also where heads share values. Weights that others read
+    too, as tied embeddings, are copied.
+
+    ```mlir
+    %e = nn.gather %table, %ids
+    %n = nn.rms_normalization %e, %ones
+    %q = nn.matmul %n, %w
+    ==>
+    %e = nn.gather %turned, %ids  // table R
+    %n = nn.rms_normalization %e, %ones
+    %q = nn.matmul %n, %v         // R^T w
+    ```
+
+    Rotations are products of random signs and Walsh-Hadamard matrices, of blocks of the largest power of two where a
+    size is none, or random orthogonal matrices. A stream with a reader or writer that cannot be rotated (a norm that
+    keeps a scale, a LayerNorm, an input or output of the model) is left alone, with a remark at the operation that is in
+    the way. Diagnoses a program that already has quantizers, and edges that were scaled or rotated before.
+
+    numerics: exact in real arithmetic; FP32 outputs agree to 1e-5
+  }];
+  let options = [
+    Option<"residual", "residual", "bool", /*default=*/"true", "Rotate residual streams">,
+    Option<"values", "values", "bool", /*default=*/"true", "Rotate the values of attention heads">,
+    Option<"matrix", "matrix", "::nibble::quant::RotationKind", /*default=*/"::nibble::quant::RotationKind::Hadamard",
+      "The kind of rotation", [{::llvm::cl::values(
+        clEnumValN(::nibble::quant::RotationKind::Hadamard, "hadamard",
+                   "Signs and blocks of Hadamard; orthogonal where blocks were smaller than 16"),
+        clEnumValN(::nibble::quant::RotationKind::Orthogonal, "orthogonal", "A random orthogonal matrix"))}]>,
+    Option<"seed", "seed", "uint64_t", /*default=*/"1", "Of the random numbers">];
+  let statistics = [Statistic<"numStreams", "streams", "Residual streams rotated">,
+                    Statistic<"numRefused", "refused", "Residual streams with something that cannot be rotated">,
+                    Statistic<"numValues", "values-rotated", "Layers whose values were rotated head by head">];
+  let dependentDialects = ["::nibble::nn::NNDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // Calibrate, Assign, Quantize
 //===----------------------------------------------------------------------===//
 

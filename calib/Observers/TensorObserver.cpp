@@ -72,11 +72,16 @@ void bin(const float *x, int64_t count, float inverse, int32_t first, int32_t *b
   }
 }
 
+/// Adds finite values to the sums and extremes of as many channels, or lanes of one channel.
 NIBBLE_VECTOR_CLONES
-void addSquares(const float *x, int64_t count, double *sums) {
+void addToChannels(const float *x, int64_t count, double *squares, double *magnitudes, float *low, float *high) {
   for (int64_t i = 0; i < count; ++i) {
-    double value = std::fabs(x[i]) <= FLT_MAX ? x[i] : 0.0f;
-    sums[i] += value * value;
+    bool isFinite = std::fabs(x[i]) <= FLT_MAX;
+    double value = isFinite ? x[i] : 0.0f;
+    squares[i] += value * value;
+    magnitudes[i] += std::fabs(value);
+    low[i] = isFinite && x[i] < low[i] ? x[i] : low[i];
+    high[i] = isFinite && x[i] > high[i] ? x[i] : high[i];
   }
 }
 
@@ -234,12 +239,19 @@ void TensorObserver::addChannels(const Tensor &sample) {
   if (axis >= sample.rank() || sample.shape()[axis] > maximumChannels)
     return;
   int64_t channels = sample.shape()[axis];
-  std::vector<double> &sums = statistics.channelSumOfSquares;
+  std::vector<double> &squares = statistics.channelSumOfSquares, &magnitudes = statistics.channelSumOfMagnitudes;
+  std::vector<float> &low = statistics.channelMin, &high = statistics.channelMax;
   // A tensor whose axis changes between samples has no channels to speak of.
-  if (sums.empty())
-    sums.assign(static_cast<size_t>(channels), 0.0);
-  else if (static_cast<int64_t>(sums.size()) != channels) {
-    sums.clear();
+  if (squares.empty()) {
+    squares.assign(static_cast<size_t>(channels), 0.0);
+    magnitudes.assign(static_cast<size_t>(channels), 0.0);
+    low.assign(static_cast<size_t>(channels), FLT_MAX);
+    high.assign(static_cast<size_t>(channels), -FLT_MAX);
+  } else if (static_cast<int64_t>(squares.size()) != channels) {
+    squares.clear();
+    magnitudes.clear();
+    low.clear();
+    high.clear();
     statistics.channelAxis = -1;
     return;
   }
@@ -250,21 +262,29 @@ void TensorObserver::addChannels(const Tensor &sample) {
     parallelFor((channels + channelsPerTile - 1) / channelsPerTile, [&](int64_t tile) {
       int64_t first = tile * channelsPerTile, size = std::min(channelsPerTile, channels - first);
       for (int64_t row = 0; row < outer; ++row)
-        addSquares(data + row * channels + first, size, sums.data() + first);
+        addToChannels(data + row * channels + first, size, squares.data() + first, magnitudes.data() + first,
+                      low.data() + first, high.data() + first);
     });
     return;
   }
   parallelFor(channels, [&](int64_t channel) {
-    double partial[lanes] = {};
+    double square[lanes] = {}, magnitude[lanes] = {};
+    float smallest[lanes], largest[lanes];
+    std::fill_n(smallest, lanes, FLT_MAX);
+    std::fill_n(largest, lanes, -FLT_MAX);
     for (int64_t o = 0; o < outer; ++o) {
       const float *row = data + (o * channels + channel) * inner;
       int64_t i = 0;
       for (; i + lanes <= inner; i += lanes)
-        addSquares(row + i, lanes, partial);
-      addSquares(row + i, inner - i, partial);
+        addToChannels(row + i, lanes, square, magnitude, smallest, largest);
+      addToChannels(row + i, inner - i, square, magnitude, smallest, largest);
     }
-    for (double value : partial)
-      sums[channel] += value;
+    for (int64_t l = 0; l < lanes; ++l) {
+      squares[channel] += square[l];
+      magnitudes[channel] += magnitude[l];
+      low[channel] = std::min(low[channel], smallest[l]);
+      high[channel] = std::max(high[channel], largest[l]);
+    }
   });
 }
 
@@ -281,6 +301,9 @@ quant::TensorStatistics TensorObserver::finish() const {
   result.histogramMax = edge(firstBin + histogramBins);
   if (result.channelSumOfSquares.empty())
     result.channelAxis = -1;
+  for (auto [low, high] : llvm::zip_equal(result.channelMin, result.channelMax))
+    if (low > high)
+      low = high = 0;
   return result;
 }
 

@@ -14,7 +14,7 @@ inline constexpr int64_t histogramBins = 2048;
 /// order of samples too.
 class TensorObserver {
 public:
-  /// Collects sums of squares per index of `axis`, unless that axis is longer than 65536 or its length differs
+  /// Collects sums and extremes per index of `axis`, unless that axis is longer than 65536 or its length differs
   /// between samples.
   void collectChannels(int64_t axis) { statistics.channelAxis = axis; }
 

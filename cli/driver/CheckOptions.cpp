@@ -111,6 +111,10 @@ llvm::Error Compilation::checkOptions() {
   if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
     return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
                      {"give --calib PATH, or --calib random:8 for a first look"});
+  if (recipe.equalizesByStatistics() && options.calibration.empty())
+    return makeError(ErrorKind::Usage,
+                     "recipe '" + recipe.name + "' scales channels by what calibration shows of them, which takes samples",
+                     {"give --calib PATH; a statistics file is that of the program after the rewrite"});
   if (recipe.readsLayerInputs() && options.calibration.empty())
     return makeError(ErrorKind::Usage,
                      "recipe '" + recipe.name + "' rounds weights against what layers read, which takes calibration samples",

@@ -37,10 +37,11 @@ llvm::Error Compilation::run() {
   const std::pair<llvm::StringRef, llvm::Error (Compilation::*)()> phases[] = {
       {"resolve", &Compilation::resolve},         {"open data", &Compilation::openData},
       {"import", &Compilation::import},           {"normalize", &Compilation::normalize},
-      {"legalize", &Compilation::legalize},       {"calibrate", &Compilation::calibrate},
-      {"quantize", &Compilation::quantize},       {"lower", &Compilation::lower},
-      {"emit", &Compilation::emit},               {"emit binary", &Compilation::emitBinary},
-      {"evaluate", &Compilation::evaluate},       {"publish", &Compilation::publish},
+      {"legalize", &Compilation::legalize},       {"equalize", &Compilation::equalize},
+      {"calibrate", &Compilation::calibrate},     {"quantize", &Compilation::quantize},
+      {"lower", &Compilation::lower},             {"emit", &Compilation::emit},
+      {"emit binary", &Compilation::emitBinary},  {"evaluate", &Compilation::evaluate},
+      {"publish", &Compilation::publish},
   };
   for (const auto &[name, phase] : phases) {
     auto start = std::chrono::steady_clock::now();
@@ -76,7 +77,8 @@ llvm::Error Compilation::resolve() {
   target = std::move(*loadedTarget);
   if (llvm::Error error = checkOptions())
     return error;
-  if (recipe.isWeightOnly() && !recipe.readsLayerInputs() && !options.calibration.empty())
+  if (recipe.isWeightOnly() && !recipe.readsLayerInputs() && !recipe.equalizesByStatistics() &&
+      !options.calibration.empty())
     note("recipe '" + recipe.name + "' leaves activations in float: calibration data is not used for ranges");
   if (llvm::Error error = findOnnxRuntime())
     return error;

@@ -51,6 +51,7 @@ private:
   llvm::Error normalize();
   llvm::Error openData();
   llvm::Error legalize();
+  llvm::Error equalize();
   llvm::Error calibrate();
   llvm::Error quantize();
   llvm::Error lower();
@@ -94,6 +95,7 @@ private:
   llvm::Expected<std::string> statisticsFingerprint();
   /// Whether ranges come from calibration samples that this run sees.
   bool observesSamples() const;
+  llvm::Error checkShapesForEqualization();
   llvm::Expected<std::shared_ptr<calib::Dataset>> samplesForRounding();
   void reportRounding(const LayerRuns &runs);
   llvm::Error openEvaluation();

@@ -153,6 +153,9 @@ llvm::Expected<std::string> Compilation::statisticsFingerprint() {
   }
   for (const std::string &pattern : target->legalizations)
     digest.update(llvm::StringRef(pattern));
+  // Rewrites that choose by statistics depend on the bits too.
+  if (!recipe.equalize.empty())
+    digest.update(llvm::StringRef(recipe.toYAML()));
   digest.update(llvm::StringRef(NIBBLE_VERSION));
   return digest.hex();
 }

@@ -103,6 +103,11 @@ llvm::json::Object toObject(const TensorStatistics &s) {
   if (!s.channelSumOfSquares.empty()) {
     object["channel_axis"] = s.channelAxis;
     object["channel_sum_of_squares"] = llvm::json::Array(s.channelSumOfSquares);
+    if (!s.channelMin.empty()) {
+      object["channel_sum_of_magnitudes"] = llvm::json::Array(s.channelSumOfMagnitudes);
+      object["channel_min"] = llvm::json::Array(s.channelMin);
+      object["channel_max"] = llvm::json::Array(s.channelMax);
+    }
   }
   return object;
 }

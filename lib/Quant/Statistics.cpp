@@ -58,6 +58,26 @@ private:
   const Safetensors &file;
 };
 
+/// Reads what files of earlier versions do not have.
+llvm::Error readChannelExtremes(const Arrays &arrays, const std::string &name, TensorStatistics &result) {
+  if (!arrays.has(name + "::channel_magnitudes"))
+    return llvm::Error::success();
+  auto count = static_cast<int64_t>(result.channelSumOfSquares.size());
+  llvm::Expected<llvm::ArrayRef<double>> magnitudes = arrays.take<double>(name + "::channel_magnitudes", count);
+  if (!magnitudes)
+    return magnitudes.takeError();
+  llvm::Expected<llvm::ArrayRef<float>> min = arrays.take<float>(name + "::channel_min", count);
+  if (!min)
+    return min.takeError();
+  llvm::Expected<llvm::ArrayRef<float>> max = arrays.take<float>(name + "::channel_max", count);
+  if (!max)
+    return max.takeError();
+  result.channelSumOfMagnitudes = magnitudes->vec();
+  result.channelMin = min->vec();
+  result.channelMax = max->vec();
+  return llvm::Error::success();
+}
+
 llvm::Expected<TensorStatistics> readTensor(const Arrays &arrays, const std::string &name, llvm::StringRef path) {
   llvm::Expected<llvm::ArrayRef<int64_t>> counts = arrays.take<int64_t>(name + "::counts", 4);
   if (!counts)
@@ -91,10 +111,17 @@ llvm::Expected<TensorStatistics> readTensor(const Arrays &arrays, const std::str
       return axis.takeError();
     result.channelSumOfSquares = channels->vec();
     result.channelAxis = axis->front();
+    if (llvm::Error error = readChannelExtremes(arrays, name, result))
+      return std::move(error);
   }
   bool finite = llvm::all_of(*range, [](float v) { return std::isfinite(v); }) &&
                 llvm::all_of(*sums, [](double v) { return std::isfinite(v); }) &&
-                llvm::all_of(result.channelSumOfSquares, [](double v) { return std::isfinite(v) && v >= 0; });
+                llvm::all_of(result.channelSumOfSquares, [](double v) { return std::isfinite(v) && v >= 0; }) &&
+                llvm::all_of(result.channelSumOfMagnitudes, [](double v) { return std::isfinite(v) && v >= 0; }) &&
+                llvm::all_of(llvm::zip_equal(result.channelMin, result.channelMax), [](auto extremes) {
+                  auto [low, high] = extremes;
+                  return std::isfinite(low) && std::isfinite(high) && low <= high;
+                });
   bool counted = llvm::all_of(*counts, [](int64_t v) { return v >= 0; }) &&
                  llvm::all_of(*histogram, [](int64_t v) { return v >= 0; });
   if (!finite || !counted || result.min > result.max || result.histogramMin > result.histogramMax)
@@ -122,6 +149,11 @@ llvm::Error Statistics::save(llvm::StringRef path) const {
     if (!s.channelSumOfSquares.empty()) {
       file.tensors[name + "::channels"] = makeArray<double>(s.channelSumOfSquares);
       file.tensors[name + "::channel_axis"] = makeArray<int64_t>({s.channelAxis});
+      if (!s.channelMin.empty()) {
+        file.tensors[name + "::channel_magnitudes"] = makeArray<double>(s.channelSumOfMagnitudes);
+        file.tensors[name + "::channel_min"] = makeArray<float>(s.channelMin);
+        file.tensors[name + "::channel_max"] = makeArray<float>(s.channelMax);
+      }
     }
   }
   std::vector<uint8_t> digests;

@@ -33,6 +33,10 @@ struct TensorStatistics {
   /// first where it is transposed). Empty where no such operation reads the tensor, or the axis had several lengths.
   std::vector<double> channelSumOfSquares;
   int64_t channelAxis = -1;
+  /// Along the same axis: sum of magnitudes, smallest and largest finite value (both 0 where none was). As long as
+  /// `channelSumOfSquares`, or empty in statistics that were measured before these were kept.
+  std::vector<double> channelSumOfMagnitudes;
+  std::vector<float> channelMin, channelMax;
 };
 
 /// Statistics of a model's float run, keyed by ONNX tensor name.

@@ -39,12 +39,14 @@ public:
   llvm::Expected<Recipe> read(unsigned depth) {
     const YAML::Node &root = file.root();
     if (llvm::Error error =
-            file.expectMap(root, {"schema", "name", "description", "base", "layer-inputs", "weights", "activations", "overrides"}))
+            file.expectMap(root, {"schema", "name", "description", "base", "equalize", "layer-inputs", "weights", "activations", "overrides"}))
       return error;
     Recipe recipe;
     if (llvm::Error error = readBase(root, depth, recipe))
       return error;
     if (llvm::Error error = readHeader(root, recipe))
+      return error;
+    if (llvm::Error error = readEqualize(root, recipe))
       return error;
     if (llvm::Error error = readField(root, "layer-inputs", recipe.layerInputs, [&](const YAML::Node &node) {
           return readChoice(node, {"float", "quantized"});
@@ -201,6 +203,41 @@ private:
         }))
       return error;
     return readRounding(map, settings);
+  }
+
+  /// A list replaces that of the base; an empty one turns its stages off.
+  llvm::Error readEqualize(const YAML::Node &root, Recipe &recipe) const {
+    YAML::Node list = root["equalize"];
+    if (!list)
+      return llvm::Error::success();
+    if (!list.IsSequence())
+      return file.errorAt(list, "wanted a list of stages");
+    recipe.equalize.clear();
+    for (const YAML::Node &entry : list) {
+      llvm::Expected<std::string> stage =
+          readChoice(entry, {"fold-norm-scales", "smoothquant", "awq", "cross-layer", "rotate"});
+      if (!stage)
+        return stage.takeError();
+      if (llvm::is_contained(recipe.equalize, *stage))
+        return file.errorAt(entry, "stage '" + *stage + "' is listed twice");
+      recipe.equalize.push_back(std::move(*stage));
+    }
+    return checkEqualize(list, recipe);
+  }
+
+  llvm::Error checkEqualize(const YAML::Node &list, const Recipe &recipe) const {
+    auto placeOf = [&](llvm::StringRef stage) { return llvm::find(recipe.equalize, stage) - recipe.equalize.begin(); };
+    auto has = [&](llvm::StringRef stage) { return llvm::is_contained(recipe.equalize, stage); };
+    if (has("smoothquant") && has("awq"))
+      return file.errorAt(list, "smoothquant and awq both choose one factor per channel of the same edges",
+                          {"keep smoothquant where activations are integers, awq where they are float"});
+    if (has("rotate") && (has("smoothquant") || has("awq")))
+      return file.errorAt(list, "channels that are rotated have no scales of their own left to choose, so rotate and " +
+                                    std::string(has("awq") ? "awq" : "smoothquant") + " do not stack on the same edges",
+                          {"keep one of them"});
+    if (has("rotate") && (!has("fold-norm-scales") || placeOf("fold-norm-scales") > placeOf("rotate")))
+      return file.errorAt(list, "rotate needs norms without scales", {"list fold-norm-scales before it"});
+    return llvm::Error::success();
   }
 
   llvm::Expected<double> readShare(const YAML::Node &node) const {
@@ -478,6 +515,10 @@ bool WeightSettings::readsLayerInputs() const {
          coordinateDescent.value_or(0) > 0 || driftCorrection.value_or(0) > 0 || biasCorrection.value_or(false);
 }
 
+bool Recipe::equalizesByStatistics() const {
+  return llvm::is_contained(equalize, "smoothquant") || llvm::is_contained(equalize, "awq");
+}
+
 bool Recipe::readsLayerInputs() const {
   return weights.readsLayerInputs() ||
          llvm::any_of(overrides, [](const Override &entry) { return entry.weights.readsLayerInputs(); });
@@ -508,6 +549,8 @@ std::string Recipe::toYAML() const {
   os << "schema: nibble-recipe-1\nname: " << quoted(name) << '\n';
   if (!description.empty())
     os << "description: " << quoted(description) << '\n';
+  if (!equalize.empty())
+    os << "equalize: [" << llvm::join(equalize, ", ") << "]\n";
   if (layerInputs)
     os << "layer-inputs: " << *layerInputs << '\n';
   writeSettings(os, "", weights, activations);

@@ -91,6 +91,9 @@ struct Recipe {
   WeightSettings weights;
   ActivationSettings activations;
   std::vector<Override> overrides;
+  /// Rewrites that leave the float function as it is, in the order in which they run: "fold-norm-scales",
+  /// "smoothquant", "awq", "cross-layer", "rotate".
+  std::vector<std::string> equalize;
   /// What layers are rounded against: their inputs in the "float" program, all at once, or in the program as
   /// "quantized" so far, block by block.
   std::optional<std::string> layerInputs;
@@ -98,6 +101,8 @@ struct Recipe {
   std::vector<std::string> files;
 
   bool isWeightOnly() const { return activations.bits.value_or(0) == 0; }
+  /// Whether a rewrite chooses by what calibration shows of the values.
+  bool equalizesByStatistics() const;
   /// Whether weights are rounded against what layers read during calibration.
   bool readsLayerInputs() const;
 

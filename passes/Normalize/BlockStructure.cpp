@@ -15,6 +15,16 @@ static bool hasStructuralAttributes(Operation &op) {
          (!isa<FloatType>(nn::elementTypeOf(constant.getResult())) && !isa<nn::BlobAttr>(constant.getValue()));
 }
 
+/// The attributes that belong to the operation: a name with a dot is a pass's note on what it did.
+static DictionaryAttr withoutBookkeeping(DictionaryAttr attributes) {
+  if (llvm::none_of(attributes, [](NamedAttribute attribute) { return attribute.getName().strref().contains('.'); }))
+    return attributes;
+  SmallVector<NamedAttribute> kept;
+  llvm::copy_if(attributes, std::back_inserter(kept),
+                [](NamedAttribute attribute) { return !attribute.getName().strref().contains('.'); });
+  return DictionaryAttr::get(attributes.getContext(), kept);
+}
+
 std::string hashBlockStructure(Block &body) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -27,7 +37,7 @@ std::string hashBlockStructure(Block &body) {
     for (Value operand : op.getOperands())
       os << ' ' << number(operand);
     if (hasStructuralAttributes(op))
-      os << ' ' << op.getAttrDictionary();
+      os << ' ' << withoutBookkeeping(op.getAttrDictionary());
     for (Value result : op.getResults())
       os << ' ' << number(result) << ':' << result.getType();
     os << '\n';

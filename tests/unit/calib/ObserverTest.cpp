@@ -136,27 +136,48 @@ TEST(TensorObserver, IntegersAreNoticed) {
   EXPECT_FALSE(observe({Tensor::fromValues<float>({1}, {1.5f}), Tensor::fromValues<float>({1}, {2})}).allIntegers);
 }
 
-TEST(TensorObserver, ChannelSums) {
-  Tensor sample = randomTensor({3, 5, 37}, 9);
+TEST(TensorObserver, ChannelSumsAndExtremes) {
+  Tensor sample = randomTensor({3, 5, 37}, 9), other = randomTensor({3, 5, 37}, 10, 0.5f, 3);
   for (int64_t axis : {0, 1, 2}) {
-    quant::TensorStatistics s = observe({sample, sample}, axis);
-    std::vector<double> expected(sample.shape()[axis]);
-    for (int64_t i = 0; i < sample.elementCount(); ++i) {
-      int64_t index = axis == 2 ? i % 37 : axis == 1 ? i / 37 % 5 : i / (37 * 5);
-      double value = sample.values<float>()[i];
-      expected[index] += 2 * value * value;
-    }
-    ASSERT_EQ(s.channelSumOfSquares.size(), expected.size());
+    quant::TensorStatistics s = observe({sample, other}, axis);
+    size_t channels = static_cast<size_t>(sample.shape()[axis]);
+    std::vector<double> squares(channels), magnitudes(channels);
+    std::vector<float> low(channels, FLT_MAX), high(channels, -FLT_MAX);
+    for (const Tensor &tensor : {sample, other})
+      for (int64_t i = 0; i < tensor.elementCount(); ++i) {
+        int64_t index = axis == 2 ? i % 37 : axis == 1 ? i / 37 % 5 : i / (37 * 5);
+        float value = tensor.values<float>()[i];
+        squares[index] += double(value) * value;
+        magnitudes[index] += std::fabs(value);
+        low[index] = std::min(low[index], value);
+        high[index] = std::max(high[index], value);
+      }
+    ASSERT_EQ(s.channelSumOfSquares.size(), channels);
+    ASSERT_EQ(s.channelSumOfMagnitudes.size(), channels);
     EXPECT_EQ(s.channelAxis, axis);
-    for (size_t c = 0; c < expected.size(); ++c)
-      EXPECT_NEAR(s.channelSumOfSquares[c], expected[c], 1e-9 * expected[c]);
+    for (size_t c = 0; c < channels; ++c) {
+      EXPECT_NEAR(s.channelSumOfSquares[c], squares[c], 1e-9 * squares[c]);
+      EXPECT_NEAR(s.channelSumOfMagnitudes[c], magnitudes[c], 1e-9 * magnitudes[c]);
+    }
+    EXPECT_EQ(s.channelMin, low);
+    EXPECT_EQ(s.channelMax, high);
   }
+}
+
+TEST(TensorObserver, ChannelsLeaveOutInfinities) {
+  const float inf = std::numeric_limits<float>::infinity();
+  quant::TensorStatistics s = observe({Tensor::fromValues<float>({2, 3}, {1, -inf, inf, -2, inf, 5})}, 1);
+  EXPECT_EQ(s.channelSumOfMagnitudes, (std::vector<double>{3, 0, 5}));
+  EXPECT_EQ(s.channelMin, (std::vector<float>{-2, 0, 5}));
+  EXPECT_EQ(s.channelMax, (std::vector<float>{1, 0, 5}));
 }
 
 TEST(TensorObserver, AnAxisOfSeveralLengthsHasNoChannels) {
   Tensor first = randomTensor({2, 8}, 1), second = randomTensor({2, 6}, 2);
   quant::TensorStatistics s = observe({first, second, first}, 1);
   EXPECT_TRUE(s.channelSumOfSquares.empty());
+  EXPECT_TRUE(s.channelSumOfMagnitudes.empty());
+  EXPECT_TRUE(s.channelMin.empty() && s.channelMax.empty());
   EXPECT_EQ(s.channelAxis, -1);
   EXPECT_EQ(s.elementCount, 44);
   EXPECT_EQ(observe({first, second}, 0).channelSumOfSquares.size(), 2u);

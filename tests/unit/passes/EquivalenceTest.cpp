@@ -1,18 +1,17 @@
 // The passes of the normalize and legalize phases keep the float function: outputs of the imported
 // model, of the normalized one and of the legalized one agree.
-#include "lib/Dialect/NN/Constants.h"
 #include "lib/Import/ONNX/Import.h"
-#include "lib/Runtime/Float/Interpreter.h"
 #include "passes/Legalize/Legalizations.h"
 #include "passes/Passes.h"
+#include "tests/unit/passes/FloatPrograms.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ADT/StringMap.h"
 #include <gtest/gtest.h>
-#include <random>
 
 using namespace nibble;
+using namespace nibble::test;
 
 namespace {
 
@@ -28,60 +27,6 @@ void PrintTo(const Case &model, std::ostream *os) { *os << model.path; }
 class Equivalence : public ::testing::TestWithParam<Case> {
 protected:
   Equivalence() { context.loadDialect<nn::NNDialect, mlir::func::FuncDialect>(); }
-
-  /// Token ids below 1024, masks of ones, unit normal floats: the same for every call.
-  std::vector<Tensor> makeInputs(mlir::func::FuncOp function) {
-    std::mt19937 generator(7);
-    std::normal_distribution<float> normal;
-    std::vector<Tensor> inputs;
-    for (mlir::BlockArgument argument : function.getArguments()) {
-      auto type = mlir::cast<mlir::RankedTensorType>(argument.getType());
-      bool isMask = function.getArgAttrOfType<mlir::StringAttr>(argument.getArgNumber(), "nn.name") == "attention_mask";
-      Tensor tensor = Tensor::allocate(*nn::toElementType(type.getElementType()), type.getShape());
-      for (int64_t i = 0; i < tensor.elementCount(); ++i) {
-        auto id = static_cast<int32_t>(isMask ? 1 : generator() % 1024);
-        switch (tensor.elementType()) {
-        case ElementType::I32: tensor.mutableData<int32_t>()[i] = id; break;
-        case ElementType::I64: tensor.mutableData<int64_t>()[i] = id; break;
-        default: tensor.mutableData<float>()[i] = normal(generator);
-        }
-      }
-      inputs.push_back(tensor);
-    }
-    return inputs;
-  }
-
-  std::vector<Tensor> run(mlir::ModuleOp module) {
-    auto function = module.lookupSymbol<mlir::func::FuncOp>("main");
-    auto program = runtime::Program::create(function);
-    if (!program) {
-      ADD_FAILURE() << llvm::toString(program.takeError());
-      return {};
-    }
-    auto outputs = (*program)->run(makeInputs(function));
-    if (!outputs) {
-      ADD_FAILURE() << llvm::toString(outputs.takeError());
-      return {};
-    }
-    return *outputs;
-  }
-
-  /// Largest difference over the range of the reference, per output.
-  static void expectClose(llvm::ArrayRef<Tensor> reference, llvm::ArrayRef<Tensor> got) {
-    ASSERT_EQ(reference.size(), got.size());
-    for (size_t output = 0; output < got.size(); ++output) {
-      ASSERT_EQ(reference[output].shape(), got[output].shape());
-      auto want = reference[output].values<float>(), have = got[output].values<float>();
-      float range = 0, error = 0;
-      for (size_t i = 0; i < want.size(); ++i) {
-        range = std::max(range, std::abs(want[i]));
-        error = std::max(error, std::abs(want[i] - have[i]));
-        ASSERT_TRUE(std::isfinite(have[i]));
-      }
-      EXPECT_LE(error, 1e-5f * range) << "output " << output << " of range " << range;
-      ::testing::Test::RecordProperty("relative_error", std::to_string(range > 0 ? error / range : 0));
-    }
-  }
 
   mlir::MLIRContext context;
 };

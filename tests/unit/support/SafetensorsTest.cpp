@@ -93,6 +93,9 @@ quant::Statistics makeStatistics() {
   a.histogramMin = -2, a.histogramMax = 2;
   a.histogram = {1, 0, 5, 3};
   a.channelSumOfSquares = {1, 2.5};
+  a.channelSumOfMagnitudes = {0.5, 3};
+  a.channelMin = {-1.5f, 0.25f};
+  a.channelMax = {-0.5f, 2};
   a.channelAxis = 1;
   statistics.tensors["ids"].allIntegers = true;
   return statistics;
@@ -113,6 +116,9 @@ TEST(Statistics, AreReadAsTheyWereSaved) {
   EXPECT_EQ(a->sumOfSquares, 12.3);
   EXPECT_EQ(a->histogram, (std::vector<int64_t>{1, 0, 5, 3}));
   EXPECT_EQ(a->channelSumOfSquares, (std::vector<double>{1, 2.5}));
+  EXPECT_EQ(a->channelSumOfMagnitudes, (std::vector<double>{0.5, 3}));
+  EXPECT_EQ(a->channelMin, (std::vector<float>{-1.5f, 0.25f}));
+  EXPECT_EQ(a->channelMax, (std::vector<float>{-0.5f, 2}));
   EXPECT_EQ(a->channelAxis, 1);
   EXPECT_FALSE(a->allIntegers);
   EXPECT_TRUE(loaded.find("ids")->allIntegers);
