@@ -244,7 +244,7 @@ def SmoothActivationsPass : Pass<"nibble-smooth-activations", "::mlir::func::Fun
     and down. Channels that something else reads too keep theirs. Each channel is divided by a factor, the weights that
     read it are multiplied by it:
     - `smoothquant`: max|x|^a / max|w|^(1-a), with the exponent that gives the least predicted noise of values rounded
-      to one scale per tensor and weights rounded to one per output;
+      to one scale per tensor, what the producer makes included, and weights rounded to one per output;
     - `awq`: mean|x|^a, with the exponent that gives the least error of the rounded weights.
     No change is always a candidate, so a group is never worse by its own measure. Each group is a remark.
 

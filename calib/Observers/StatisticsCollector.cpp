@@ -1,4 +1,5 @@
 #include "calib/Observers/StatisticsCollector.h"
+#include "lib/Dialect/NN/Blocks.h"
 #include "lib/Dialect/NN/Names.h"
 #include "lib/Support/ErrorContext.h"
 
@@ -33,6 +34,29 @@ static int64_t channelAxis(OpOperand &use) {
       .Default([](Operation *) { return int64_t(-1); });
 }
 
+/// The axis of the outputs of a product with a constant, or of such a product with its bias; -1 for other values. What
+/// rounding such a value costs when its channels are scaled is a question for the axis that they are made along.
+static int64_t outputAxis(Operation *maker) {
+  if (!maker)
+    return -1;
+  auto isConstant = [](Value value) {
+    return isa_and_nonnull<nn::ConstantOp, nn::DequantizeWeightOp>(nn::resolveThroughBlocks(value).getDefiningOp());
+  };
+  return llvm::TypeSwitch<Operation *, int64_t>(maker)
+      .Case<nn::ConvOp, nn::ConvTransposeOp>([](auto) { return int64_t(1); })
+      .Case<nn::MatMulOp, nn::GemmOp>([&](auto) {
+        int64_t rank = cast<RankedTensorType>(maker->getResult(0).getType()).getRank();
+        return isConstant(maker->getOperand(1)) ? rank - 1 : int64_t(-1);
+      })
+      .Case<nn::AddOp>([&](nn::AddOp sum) {
+        Value other = isConstant(sum.getRhs()) ? sum.getLhs() : isConstant(sum.getLhs()) ? sum.getRhs() : Value();
+        Operation *product = other ? other.getDefiningOp() : nullptr;
+        bool isBiased = product && !isa<nn::AddOp>(product) && other.getType() == sum.getType();
+        return isBiased ? outputAxis(product) : int64_t(-1);
+      })
+      .Default([](Operation *) { return int64_t(-1); });
+}
+
 bool StatisticsCollector::wants(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   // A value that leaves a block was shown inside it.
@@ -47,7 +71,10 @@ bool StatisticsCollector::wants(Value value) {
   Record &record = entry->second;
   if (isNew) {
     record.isInput = isa<BlockArgument>(value);
-    if (int64_t axis = channelAxis(value); axis >= 0)
+    int64_t axis = channelAxis(value);
+    if (axis < 0)
+      axis = outputAxis(maker);
+    if (axis >= 0)
       record.observer.collectChannels(axis);
   }
   targets[value] = {&entry->first, &record};

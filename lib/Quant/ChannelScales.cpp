@@ -18,7 +18,8 @@ constexpr int64_t sampledOutputs = 512;
 double square(double value) { return value * value; }
 
 /// Puts the scales around 1 and those that are not to be scaled at 1. `raw` is 0 where a channel has no scale.
-std::vector<float> normalize(llvm::ArrayRef<double> raw, const llvm::BitVector &fixed) {
+std::vector<float> normalize(llvm::ArrayRef<double> raw, const ScaledGroup &group) {
+  const llvm::BitVector &fixed = group.fixed;
   double smallest = std::numeric_limits<double>::infinity(), largest = 0;
   for (auto [channel, value] : llvm::enumerate(raw))
     if (value > 0 && std::isfinite(value) && !fixed.test(static_cast<unsigned>(channel))) {
@@ -26,6 +27,17 @@ std::vector<float> normalize(llvm::ArrayRef<double> raw, const llvm::BitVector &
       largest = std::max(largest, value);
     }
   double level = std::sqrt(smallest * largest);
+  if (group.source && fixed.any()) {
+    double before = 0, after = 0;
+    for (auto [channel, value] : llvm::enumerate(raw))
+      if (value > 0 && std::isfinite(value) && !fixed.test(static_cast<unsigned>(channel))) {
+        double range = std::max(std::fabs(group.source->min[channel]), std::fabs(group.source->max[channel]));
+        before = std::max(before, range);
+        after = std::max(after, range / value);
+      }
+    if (before > 0)
+      level = before / after;
+  }
   std::vector<float> scales(raw.size(), 1.0f);
   for (auto [channel, value] : llvm::enumerate(raw))
     if (value > 0 && std::isfinite(value) && !fixed.test(static_cast<unsigned>(channel)))
@@ -68,6 +80,18 @@ double roundingNoise(const ScaledReader &reader, const ScaledGroup &group, llvm:
         if (float parameter = group.normScale[static_cast<size_t>(reader.channels[i])]; parameter != 0)
           variance[i] += square(normStep) / 12 * reader.meanSquare[i] / square(parameter);
     }
+  }
+  if (options.activationBits && group.source) {
+    double lowest = 0, highest = 0;
+    for (size_t c = 0; c < scales.size(); ++c) {
+      lowest = std::min(lowest, static_cast<double>(group.source->min[c] / scales[c]));
+      highest = std::max(highest, static_cast<double>(group.source->max[c] / scales[c]));
+    }
+    double step = (highest - lowest) / (std::exp2(options.activationBits) - 1);
+    // What lies between scales noise as it scales the value: by the ratio of their powers.
+    for (size_t i = 0; i < inputs; ++i)
+      if (double power = group.source->meanSquare[static_cast<size_t>(reader.channels[i])]; power > 0)
+        variance[i] += square(step) / 12 * reader.meanSquare[i] / power;
   }
   // One step per output, or per output and block of inputs.
   int64_t length = reader.weight.shape()[static_cast<size_t>(reader.axes.input)];
@@ -173,7 +197,7 @@ ChannelScales chooseSmoothQuantScales(const ScaledGroup &group, const ChannelSca
       if (valueRange[c] > 0 && weightRange[c] > 0)
         raw[c] = std::pow(valueRange[c], exponent) / std::pow(weightRange[c], 1 - exponent);
     ChannelScales &candidate = candidates[static_cast<size_t>(step)];
-    candidate.scales = normalize(raw, group.fixed);
+    candidate.scales = normalize(raw, group);
     candidate.exponent = exponent;
     candidate.noiseAfter = noiseOf(candidate.scales);
   });
@@ -208,7 +232,7 @@ llvm::Expected<ChannelScales> chooseActivationAwareScales(const ScaledGroup &gro
     for (size_t c = 0; c < channels; ++c)
       if (magnitude[c] > 0)
         raw[c] = std::pow(magnitude[c] / count[c], candidate.exponent);
-    candidate.scales = normalize(raw, group.fixed);
+    candidate.scales = normalize(raw, group);
     for (auto [reader, signal] : llvm::zip_equal(readers, power)) {
       if (!(signal > 0))
         continue;

@@ -11,6 +11,7 @@
 
 #include "llvm/ADT/BitVector.h"
 #include "llvm/Support/Error.h"
+#include <optional>
 #include <vector>
 
 namespace nibble::quant {
@@ -25,6 +26,12 @@ struct ScaledReader {
   std::vector<double> meanMagnitude, meanSquare;
 };
 
+/// The value that a layer makes, before what lies between it and the readers; per channel.
+struct ScaledSource {
+  std::vector<float> min, max;
+  std::vector<double> meanSquare;
+};
+
 /// What the scales are shared by.
 struct ScaledGroup {
   std::vector<ScaledReader> readers;
@@ -32,6 +39,9 @@ struct ScaledGroup {
   llvm::BitVector fixed;
   /// Per channel: the factor of the norm that makes the value; empty where a layer makes it.
   std::vector<float> normScale;
+  /// Where it is not what the readers read; empty where it is, or nothing was seen of it. Scales of fixed channels and
+  /// others meet in it: the others keep their largest range, so that rounding the fixed ones costs what it did.
+  std::optional<ScaledSource> source;
 };
 
 struct ChannelScaleOptions {

@@ -30,7 +30,8 @@ struct TensorStatistics {
   /// Per index of axis `channelAxis` where that axis has at most 65536 entries: sum of squares over
   /// all other indices (the "imatrix" of weight algorithms). The axis is the one that weights are
   /// multiplied along: 1 of a convolution's input, the last of a matrix product's left operand (the
-  /// first where it is transposed). Empty where no such operation reads the tensor, or the axis had several lengths.
+  /// first where it is transposed); for other tensors that such an operation makes with a constant, the axis of its
+  /// outputs. Empty where no such operation reads or makes the tensor, or the axis had several lengths.
   std::vector<double> channelSumOfSquares;
   int64_t channelAxis = -1;
   /// Along the same axis: sum of magnitudes, smallest and largest finite value (both 0 where none was). As long as

@@ -173,6 +173,8 @@ private:
         return failure();
       problem.normScale = scale->values<float>().vec();
     }
+    if (group.layer)
+      problem.source = findSource(group);
     for (const ChannelReader &reader : group.flow.readers) {
       std::string tensor = nn::tensorName(reader.layer.input->get());
       const quant::TensorStatistics *seen = statistics->find(tensor);
@@ -195,6 +197,27 @@ private:
       problem.readers.push_back(std::move(view));
     }
     return std::optional(std::move(problem));
+  }
+
+  /// Statistics of what the layer of a group makes, with its bias, where they hold and the readers read something else.
+  std::optional<quant::ScaledSource> findSource(const Group &group) {
+    Value value = group.layer->op->getResult(0);
+    for (const ChannelSum &sum : group.flow.sums)
+      if (llvm::is_contained(sum.constant->getOwner()->getOperands(), value))
+        value = sum.constant->getOwner()->getResult(0);
+    std::string tensor = nn::tensorName(value);
+    const quant::TensorStatistics *seen = statistics->find(tensor);
+    size_t channels = group.flow.fixed.size();
+    bool isRead = llvm::any_of(group.flow.readers, [&](const ChannelReader &reader) {
+      return nn::tensorName(reader.layer.input->get()) == tensor;
+    });
+    if (!seen || isRead || seen->channelMin.size() != channels || seen->channelAxis != group.layer->resultAxis)
+      return std::nullopt;
+    quant::ScaledSource source{seen->channelMin, seen->channelMax, {}};
+    double count = static_cast<double>(seen->elementCount - seen->infiniteCount) / static_cast<double>(channels);
+    for (double squares : seen->channelSumOfSquares)
+      source.meanSquare.push_back(squares / count);
+    return source;
   }
 
   const quant::Statistics *statistics = nullptr;

@@ -255,6 +255,30 @@ TEST(StatisticsCollector, ObservesNamedFloatTensors) {
   EXPECT_EQ(statistics.find("x")->channelAxis, -1);
 }
 
+TEST(StatisticsCollector, LayersHaveChannelsOfTheirOutputs) {
+  Module m(R"(
+func.func @main(%x: tensor<4x2xf32> {nn.name = "x"}) -> (tensor<4x3xf32>, tensor<4x3xf32>) {
+  %w = nn.constant(dense<1.0> : tensor<2x3xf32>) : tensor<2x3xf32>
+  %b = nn.constant(dense<1.0> : tensor<3xf32>) : tensor<3xf32>
+  %p = nn.matmul %x, %w : (tensor<4x2xf32>, tensor<2x3xf32>) -> tensor<4x3xf32> loc("P"("p"))
+  %s = nn.add %p, %b : (tensor<4x3xf32>, tensor<3xf32>) -> tensor<4x3xf32> loc("S"("s"))
+  %t = nn.add %s, %b : (tensor<4x3xf32>, tensor<3xf32>) -> tensor<4x3xf32> loc("T"("t"))
+  return %s, %t : tensor<4x3xf32>, tensor<4x3xf32>
+})");
+  ASSERT_TRUE(m.module);
+  StatisticsCollector collector;
+  collector.beginSample("s", std::string(64, 'a'));
+  for (unsigned index : {2, 3, 4}) {
+    ASSERT_TRUE(collector.wants(m.result(index)));
+    collector.onValue(m.result(index), randomTensor({4, 3}, index));
+  }
+  quant::Statistics statistics = collector.finish("");
+  EXPECT_EQ(statistics.find("p")->channelAxis, 1);
+  EXPECT_EQ(statistics.find("s")->channelAxis, 1) << "the product with its bias";
+  EXPECT_EQ(statistics.find("s")->channelMin.size(), 3u);
+  EXPECT_EQ(statistics.find("t")->channelAxis, -1);
+}
+
 TEST(StatisticsCollector, ProgramsOfSeveralShapesShareTensors) {
   StatisticsCollector collector;
   int64_t size = 4;

@@ -166,8 +166,9 @@ TEST_F(Equalization, SmoothActivationsOfTheUnet) {
   // In seven transformer blocks the layer behind the GroupNorm, q, k and v, the output projection, q and the output
   // projection of the attention to the text, and both layers of GEGLU.
   Outcome outcome = apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0)));
-  EXPECT_EQ(outcome.readers, 7 * 9);
-  EXPECT_EQ(outcome.remarks, 7 * 7);
+  // Two of the output projections have nothing to gain: evening out what they read makes the values uneven.
+  EXPECT_EQ(outcome.readers, 7 * 9 - 2);
+  EXPECT_EQ(outcome.remarks, 7 * 7 - 2);
 }
 
 TEST_F(Equalization, ActivationAwareScalesOfTheTextEncoder) {
@@ -233,7 +234,7 @@ TEST_P(EqualizationForTargets, Unet) {
   load({unet.path, unet.bindings, GetParam()});
   quant::Statistics statistics = observe();
   EXPECT_EQ(apply(createSmoothActivationsPass(statistics, makeOptions(SmoothingMethod::SmoothQuant, 8, 8, 0))).readers,
-            7 * 9);
+            7 * 9 - 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, EqualizationForTargets,

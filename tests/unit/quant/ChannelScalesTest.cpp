@@ -134,6 +134,42 @@ TEST(ChannelScales, FixedAndSilentChannelsKeepTheirScale) {
   }
 }
 
+/// A source with one range, and half the power of what readers see.
+ScaledSource makeSource(const ScaledGroup &group, float range) {
+  ScaledSource source{std::vector<float>(inputs, -range), std::vector<float>(inputs, range), {}};
+  for (double square : group.readers.front().meanSquare)
+    source.meanSquare.push_back(square / 2);
+  return source;
+}
+
+TEST(ChannelScales, RoundingOfTheSourceCounts) {
+  Problem problem(10);
+  ChannelScales alone = chooseSmoothQuantScales(problem.group, {});
+  problem.group.source = makeSource(problem.group, 1);
+  ChannelScales withSource = chooseSmoothQuantScales(problem.group, {});
+  EXPECT_GT(withSource.noiseBefore, alone.noiseBefore);
+  // What evens out the readers' inputs makes the source uneven.
+  EXPECT_GT(withSource.noiseAfter / withSource.noiseBefore, alone.noiseAfter / alone.noiseBefore);
+  // Values that stay float cost nothing on the way.
+  ChannelScaleOptions options;
+  options.activationBits = 0;
+  double noise = chooseSmoothQuantScales(problem.group, options).noiseBefore;
+  problem.group.source.reset();
+  EXPECT_EQ(noise, chooseSmoothQuantScales(problem.group, options).noiseBefore);
+}
+
+TEST(ChannelScales, BesideFixedChannelsTheSourceKeepsItsRange) {
+  Problem problem(11, /*outliers=*/1);
+  problem.group.fixed.set(0, 8);
+  problem.group.source = makeSource(problem.group, 3);
+  ChannelScales chosen = llvm::cantFail(chooseActivationAwareScales(problem.group, {}));
+  ASSERT_TRUE(chosen.isChanged());
+  float largest = 0;
+  for (size_t c = 8; c < inputs; ++c)
+    largest = std::max(largest, 3 / chosen.scales[c]);
+  EXPECT_NEAR(largest, 3, 1e-5);
+}
+
 TEST(ChannelScales, WeightsThatAreNotFiniteAreRefused) {
   Problem problem(9);
   problem.group.readers.front().weight.mutableData<float>()[5] = std::numeric_limits<float>::infinity();
