@@ -231,10 +231,13 @@ private:
     if (has("smoothquant") && has("awq"))
       return file.errorAt(list, "smoothquant and awq both choose one factor per channel of the same edges",
                           {"keep smoothquant where activations are integers, awq where they are float"});
-    if (has("rotate") && (has("smoothquant") || has("awq")))
-      return file.errorAt(list, "channels that are rotated have no scales of their own left to choose, so rotate and " +
-                                    std::string(has("awq") ? "awq" : "smoothquant") + " do not stack on the same edges",
+    if (has("rotate") && has("awq"))
+      return file.errorAt(list, "rotate and awq do not stack: channels that are rotated are alike, so awq has no scale left "
+                                "to choose on the same edges",
                           {"keep one of them"});
+    if (has("rotate") && has("smoothquant") && placeOf("smoothquant") < placeOf("rotate"))
+      return file.errorAt(list, "rotate mixes the channels that smoothquant has scaled",
+                          {"list rotate before smoothquant, which then scales the edges that are not rotated"});
     if (has("rotate") && (!has("fold-norm-scales") || placeOf("fold-norm-scales") > placeOf("rotate")))
       return file.errorAt(list, "rotate needs norms without scales", {"list fold-norm-scales before it"});
     return llvm::Error::success();

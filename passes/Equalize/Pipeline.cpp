@@ -1,6 +1,7 @@
 //===- Pipeline.cpp - stages of a recipe to equalization passes ----------------===//
 #include "passes/Passes.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 
 using namespace mlir;
@@ -26,6 +27,7 @@ void addEqualizeStage(OpPassManager &manager, llvm::StringRef stage, const quant
   if (recipe.weights.granularity == WeightSettings::Granularity::Group ||
       recipe.weights.granularity == WeightSettings::Granularity::LPBQ)
     options.groupSize = recipe.weights.groupSize.value_or(32);
+  options.skipRotated = llvm::is_contained(recipe.equalize, "rotate");
   functions.addPass(createSmoothActivationsPass(statistics, options));
 }
 
