@@ -13,6 +13,8 @@
 
 namespace nibble {
 
+class LayerCalibration;
+
 /// How `nibble-smooth-activations` chooses scales.
 enum class SmoothingMethod { SmoothQuant, AWQ };
 
@@ -36,14 +38,14 @@ void buildLegalizePipeline(mlir::OpPassManager &manager, const Target &target);
 
 /// Puts uncalibrated quantizers into a legalized float program, assigns their encodings, sets their ranges
 /// and stores constants as integers. The arguments must outlive the manager. Weight-only recipes need no
-/// statistics.
+/// statistics; recipes that round against what layers read need `calibration`.
 void buildQuantizePipeline(mlir::OpPassManager &manager, const quant::Statistics &statistics, const Recipe &recipe,
-                           const Target &target);
+                           const Target &target, LayerCalibration *calibration = nullptr);
 std::unique_ptr<mlir::Pass> createAssignEncodingsPass(const Recipe &recipe, const Target &target);
 std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const quant::Statistics &statistics, const Recipe &recipe,
                                                           const Target &target);
 std::unique_ptr<mlir::Pass> createQuantizeWeightsPass(const quant::Statistics &statistics, const Recipe &recipe,
-                                                      const Target &target);
+                                                      const Target &target, LayerCalibration *calibration = nullptr);
 
 /// From a quantized program to its integer program: TOSA 1.0 integers, merged, checked against the profile
 /// (PRO-INT, INT4, INT16, DOUBLEROUND, level 8K) and with every range proven.

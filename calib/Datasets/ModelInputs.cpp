@@ -62,4 +62,19 @@ llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSu
   return inputs;
 }
 
+llvm::Error bindDimensions(const InputSpec &spec, ElementType type, llvm::ArrayRef<int64_t> shape, Dimensions &bindings) {
+  if (shape.size() != spec.shape.size())
+    return makeError(ErrorKind::BadInput, "input '" + spec.name + "': wanted " + describeSpec(spec) + ", found " +
+                                              describeArray(type, shape));
+  for (auto [symbol, size] : llvm::zip_equal(spec.symbols, shape)) {
+    if (symbol.empty())
+      continue;
+    auto [bound, isNew] = bindings.try_emplace(symbol, size);
+    if (!isNew && bound->second != size)
+      return makeError(ErrorKind::BadInput, "input '" + spec.name + "': dimension '" + symbol + "' is " + llvm::Twine(size) +
+                                                " where another input has " + llvm::Twine(bound->second));
+  }
+  return llvm::Error::success();
+}
+
 } // namespace nibble::calib

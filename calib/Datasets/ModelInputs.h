@@ -12,6 +12,10 @@ namespace nibble::calib {
 llvm::Expected<std::vector<InputSpec>> makeInputSpecs(const onnx_import::ModelSummary &model,
                                                       const std::map<std::string, int64_t> &bindings);
 
+/// Gives the symbolic dimensions of `spec` the sizes that an array of this type and shape has. Errors: BadInput where the
+/// ranks differ, or a symbol is bound to another size already.
+llvm::Error bindDimensions(const InputSpec &spec, ElementType type, llvm::ArrayRef<int64_t> shape, Dimensions &bindings);
+
 } // namespace nibble::calib
 
 #endif

@@ -119,8 +119,7 @@ void ErrorAccumulator::add(const Tensor &reference, const Tensor &actual) {
 
 double ErrorAccumulator::sqnr() const { return total.error == 0 ? infinity : decibels(total.reference / total.error); }
 
-double ErrorAccumulator::psnr() const {
-  double peak = total.count ? total.largest - total.smallest : 0;
+double ErrorAccumulator::psnr(double peak) const {
   return total.error == 0 ? infinity : decibels(peak * peak * static_cast<double>(total.count) / total.error);
 }
 

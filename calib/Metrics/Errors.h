@@ -21,7 +21,9 @@ public:
   /// 10 log10(sum of reference^2 / sum of error^2) in dB; +inf where there is no error.
   double sqnr() const;
   /// 10 log10(peak^2 / mean of error^2) in dB, peak = largest less smallest reference value.
-  double psnr() const;
+  double psnr() const { return psnr(total.count ? total.largest - total.smallest : 0); }
+  /// The same with a given peak.
+  double psnr(double peak) const;
   /// Cosine of the angle between the two as vectors; 1 where both are zero.
   double cosine() const;
   double maxError() const { return total.largestError; }

@@ -111,6 +111,10 @@ llvm::Error Compilation::checkOptions() {
   if (!recipe.isWeightOnly() && options.calibration.empty() && options.statisticsPath.empty())
     return makeError(ErrorKind::Usage, "recipe '" + recipe.name + "' needs calibration data",
                      {"give --calib PATH, or --calib random:8 for a first look"});
+  if (recipe.readsLayerInputs() && options.calibration.empty())
+    return makeError(ErrorKind::Usage,
+                     "recipe '" + recipe.name + "' rounds weights against what layers read, which takes calibration samples",
+                     {"give --calib PATH; a statistics file does not hold what layers read"});
   // --stats takes the place of samples for ranges, but a binary is not trusted before it has run on some.
   if (target->backend == "qnn-htp" && options.emits("binary") && options.calibration.empty() && options.evaluation.empty())
     return makeError(ErrorKind::Usage, "the binary for target '" + target->name + "' is checked on samples, and none were given",

@@ -76,7 +76,7 @@ llvm::Error Compilation::resolve() {
   target = std::move(*loadedTarget);
   if (llvm::Error error = checkOptions())
     return error;
-  if (recipe.isWeightOnly() && !options.calibration.empty())
+  if (recipe.isWeightOnly() && !recipe.readsLayerInputs() && !options.calibration.empty())
     note("recipe '" + recipe.name + "' leaves activations in float: calibration data is not used for ranges");
   if (llvm::Error error = findOnnxRuntime())
     return error;

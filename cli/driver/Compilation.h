@@ -35,6 +35,8 @@
 
 namespace nibble::driver {
 
+class LayerRuns;
+
 class Compilation {
 public:
   explicit Compilation(const CompileOptions &options);
@@ -92,6 +94,8 @@ private:
   llvm::Expected<std::string> statisticsFingerprint();
   /// Whether ranges come from calibration samples that this run sees.
   bool observesSamples() const;
+  llvm::Expected<std::shared_ptr<calib::Dataset>> samplesForRounding();
+  void reportRounding(const LayerRuns &runs);
   llvm::Error openEvaluation();
   llvm::Error holdSamplesOut();
   /// Runs the calibration samples of one shape through the legalized float program of that shape.

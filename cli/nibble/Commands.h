@@ -22,6 +22,7 @@ std::vector<std::string> &commandLine();
 void registerCompileCommand(CLI::App &app, int &exitCode);
 void registerRecipesCommand(CLI::App &app, int &exitCode);
 void registerRunCommand(CLI::App &app, int &exitCode);
+void registerSampleCommand(CLI::App &app, int &exitCode);
 void registerTargetsCommand(CLI::App &app, int &exitCode);
 void registerDoctorCommand(CLI::App &app, int &exitCode);
 void registerInspectCommand(CLI::App &app, int &exitCode);

@@ -78,6 +78,7 @@ int main(int argc, char **argv) {
   cli::registerRecipesCommand(app, exitCode);
   cli::registerTargetsCommand(app, exitCode);
   cli::registerRunCommand(app, exitCode);
+  cli::registerSampleCommand(app, exitCode);
   cli::registerDoctorCommand(app, exitCode);
   cli::registerInspectCommand(app, exitCode);
   cli::registerStatsCommand(app, exitCode);

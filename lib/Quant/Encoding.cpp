@@ -229,6 +229,13 @@ std::pair<int64_t, int64_t> integerRange(ElementType storage) {
   }
 }
 
+unsigned usedBits(const Encoding &encoding) {
+  unsigned bits = 1;
+  while ((int64_t(1) << bits) <= encoding.quantMax - encoding.quantMin)
+    ++bits;
+  return bits;
+}
+
 float makeScale(double scale) {
   return static_cast<float>(std::clamp(scale, static_cast<double>(FLT_MIN), static_cast<double>(FLT_MAX)));
 }

@@ -46,6 +46,10 @@ struct Encoding {
 /// The full integer range of a storage type.
 std::pair<int64_t, int64_t> integerRange(ElementType storage);
 
+/// Bits that the integers of `encoding` take where they are stored without gaps: fewer than those of the storage type
+/// where few of its values are used.
+unsigned usedBits(const Encoding &encoding);
+
 /// `scale` as float, moved into the positive normal numbers.
 float makeScale(double scale);
 

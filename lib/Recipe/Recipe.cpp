@@ -39,12 +39,16 @@ public:
   llvm::Expected<Recipe> read(unsigned depth) {
     const YAML::Node &root = file.root();
     if (llvm::Error error =
-            file.expectMap(root, {"schema", "name", "description", "base", "weights", "activations", "overrides"}))
+            file.expectMap(root, {"schema", "name", "description", "base", "layer-inputs", "weights", "activations", "overrides"}))
       return error;
     Recipe recipe;
     if (llvm::Error error = readBase(root, depth, recipe))
       return error;
     if (llvm::Error error = readHeader(root, recipe))
+      return error;
+    if (llvm::Error error = readField(root, "layer-inputs", recipe.layerInputs, [&](const YAML::Node &node) {
+          return readChoice(node, {"float", "quantized"});
+        }))
       return error;
     if (YAML::Node weights = root["weights"]) {
       if (llvm::Error error = readWeights(weights, recipe.weights))
@@ -168,7 +172,9 @@ private:
   }
 
   llvm::Error readWeights(const YAML::Node &map, WeightSettings &settings) const {
-    if (llvm::Error error = file.expectMap(map, {"bits", "symmetric", "granularity", "group-size", "scale-search"}))
+    if (llvm::Error error = file.expectMap(
+            map, {"bits", "symmetric", "granularity", "group-size", "scale-search", "rounding", "activation-order",
+                  "first-order", "iterations", "coordinate-descent", "refit-scales", "drift-correction", "bias-correction"}))
       return error;
     std::vector<std::string> words;
     for (auto [word, value] : granularities)
@@ -180,7 +186,7 @@ private:
       return llvm::find_if(granularities, [&](auto &entry) { return entry.first == *word; })->second;
     };
     if (llvm::Error error = readField(map, "bits", settings.bits,
-                                      [&](const YAML::Node &node) { return readBits(node, {4, 8, 16}); }))
+                                      [&](const YAML::Node &node) { return readBits(node, {2, 3, 4, 8, 16}); }))
       return error;
     if (llvm::Error error =
             readField(map, "symmetric", settings.symmetric, [&](const YAML::Node &node) { return file.asBool(node); }))
@@ -190,8 +196,42 @@ private:
     if (llvm::Error error = readField(map, "group-size", settings.groupSize,
                                       [&](const YAML::Node &node) { return file.asInteger(node, 1, 1 << 20); }))
       return error;
-    return readField(map, "scale-search", settings.scaleSearch,
-                     [&](const YAML::Node &node) { return readChoice(node, {"min-max", "mse"}); });
+    if (llvm::Error error = readField(map, "scale-search", settings.scaleSearch, [&](const YAML::Node &node) {
+          return readChoice(node, {"min-max", "mse", "output-error"});
+        }))
+      return error;
+    return readRounding(map, settings);
+  }
+
+  llvm::Expected<double> readShare(const YAML::Node &node) const {
+    llvm::Expected<double> value = file.asNumber(node, 0);
+    if (value && *value > 1)
+      return file.errorAt(node, "wanted a share from 0 to 1, found " + node.Scalar());
+    return value;
+  }
+
+  llvm::Error readRounding(const YAML::Node &map, WeightSettings &settings) const {
+    auto asShare = [&](const YAML::Node &node) { return readShare(node); };
+    auto asFlag = [&](const YAML::Node &node) { return file.asBool(node); };
+    if (llvm::Error error = readField(map, "rounding", settings.rounding, [&](const YAML::Node &node) {
+          return readChoice(node, {"nearest", "gptq", "sign-round", "ada-round"});
+        }))
+      return error;
+    if (llvm::Error error = readField(map, "activation-order", settings.activationOrder, asFlag))
+      return error;
+    if (llvm::Error error = readField(map, "first-order", settings.firstOrder, asShare))
+      return error;
+    if (llvm::Error error = readField(map, "iterations", settings.iterations,
+                                      [&](const YAML::Node &node) { return file.asInteger(node, 1, 100000); }))
+      return error;
+    if (llvm::Error error = readField(map, "coordinate-descent", settings.coordinateDescent,
+                                      [&](const YAML::Node &node) { return file.asInteger(node, 0, 1000); }))
+      return error;
+    if (llvm::Error error = readField(map, "refit-scales", settings.refitScales, asFlag))
+      return error;
+    if (llvm::Error error = readField(map, "drift-correction", settings.driftCorrection, asShare))
+      return error;
+    return readField(map, "bias-correction", settings.biasCorrection, asFlag);
   }
 
   llvm::Error readActivations(const YAML::Node &map, ActivationSettings &settings) const {
@@ -207,15 +247,10 @@ private:
     if (llvm::Error error = readField(map, "observer", settings.observer,
                                       [&](const YAML::Node &node) { return readChoice(node, observers); }))
       return error;
-    auto readShare = [&](const YAML::Node &node) -> llvm::Expected<double> {
-      llvm::Expected<double> value = file.asNumber(node, 0);
-      if (value && *value > 1)
-        return file.errorAt(node, "wanted a share from 0 to 1, found " + node.Scalar());
-      return value;
-    };
-    if (llvm::Error error = readField(map, "headroom", settings.headroom, readShare))
+    auto asShare = [&](const YAML::Node &node) { return readShare(node); };
+    if (llvm::Error error = readField(map, "headroom", settings.headroom, asShare))
       return error;
-    if (llvm::Error error = readField(map, "sample-headroom", settings.sampleHeadroom, readShare))
+    if (llvm::Error error = readField(map, "sample-headroom", settings.sampleHeadroom, asShare))
       return error;
     return readField(map, "percentile", settings.percentile, [&](const YAML::Node &node) -> llvm::Expected<double> {
       llvm::Expected<double> value = file.asNumber(node, 0);
@@ -290,8 +325,39 @@ private:
         llvm::any_of(recipe.overrides, [&](const Override &entry) { return isPercentile(entry.activations); });
     if (weights && weights["group-size"] && !readsGroups)
       return file.errorAt(weights["group-size"], "group-size has no effect without granularity group or lpbq");
+    if (llvm::Error error = checkRounding(root, recipe))
+      return error;
     if (activations && activations["percentile"] && !readsPercentile)
       return file.errorAt(activations["percentile"], "percentile has no effect without observer percentile");
+    return llvm::Error::success();
+  }
+
+  /// A setting of a stage that does not run is a mistake where it stands.
+  llvm::Error checkRounding(const YAML::Node &root, const Recipe &recipe) const {
+    auto anyWeights = [&](auto holds) {
+      return holds(recipe.weights) ||
+             llvm::any_of(recipe.overrides, [&](const Override &entry) { return holds(entry.weights); });
+    };
+    auto rounds = [&](std::vector<llvm::StringRef> methods) {
+      return anyWeights([&](const WeightSettings &settings) {
+        return settings.rounding && llvm::is_contained(methods, *settings.rounding);
+      });
+    };
+    bool descends = anyWeights([](const WeightSettings &settings) { return settings.coordinateDescent.value_or(0) > 0; });
+    const std::tuple<llvm::StringRef, bool, llvm::StringRef> needs[] = {
+        {"activation-order", rounds({"gptq"}), "rounding gptq"},
+        {"first-order", rounds({"gptq"}), "rounding gptq"},
+        {"iterations", rounds({"sign-round", "ada-round"}), "rounding sign-round or ada-round"},
+        {"refit-scales", descends, "coordinate-descent"},
+        {"drift-correction", recipe.layerInputs == "quantized", "layer-inputs: quantized"}};
+    YAML::Node weights = root["weights"];
+    for (const auto &[key, isMet, what] : needs)
+      if (weights && weights[key.str()] && !isMet)
+        return file.errorAt(weights[key.str()], key + " has no effect without " + what);
+    if (root["layer-inputs"] && !recipe.readsLayerInputs())
+      return file.errorAt(root["layer-inputs"], "layer-inputs has no effect without a stage that reads them",
+                          {"stages that do: scale-search output-error, rounding, coordinate-descent, drift-correction, "
+                           "bias-correction"});
     return llvm::Error::success();
   }
 
@@ -365,6 +431,22 @@ void writeSettings(llvm::raw_ostream &os, const std::string &indent, const Weigh
       os << indent << "  group-size: " << *weights.groupSize << '\n';
     if (weights.scaleSearch)
       os << indent << "  scale-search: " << *weights.scaleSearch << '\n';
+    if (weights.rounding)
+      os << indent << "  rounding: " << *weights.rounding << '\n';
+    if (weights.activationOrder)
+      os << indent << "  activation-order: " << word(*weights.activationOrder) << '\n';
+    if (weights.firstOrder)
+      os << indent << "  first-order: " << llvm::format("%.17g", *weights.firstOrder) << '\n';
+    if (weights.iterations)
+      os << indent << "  iterations: " << *weights.iterations << '\n';
+    if (weights.coordinateDescent)
+      os << indent << "  coordinate-descent: " << *weights.coordinateDescent << '\n';
+    if (weights.refitScales)
+      os << indent << "  refit-scales: " << word(*weights.refitScales) << '\n';
+    if (weights.driftCorrection)
+      os << indent << "  drift-correction: " << llvm::format("%.17g", *weights.driftCorrection) << '\n';
+    if (weights.biasCorrection)
+      os << indent << "  bias-correction: " << word(*weights.biasCorrection) << '\n';
   }
   if (activations != ActivationSettings()) {
     os << indent << "activations:\n";
@@ -389,6 +471,16 @@ std::string toString(const SourcePosition &position) {
   if (position.line == 0)
     return "";
   return position.file + ":" + std::to_string(position.line) + ":" + std::to_string(position.column);
+}
+
+bool WeightSettings::readsLayerInputs() const {
+  return scaleSearch == "output-error" || rounding.value_or("nearest") != "nearest" ||
+         coordinateDescent.value_or(0) > 0 || driftCorrection.value_or(0) > 0 || biasCorrection.value_or(false);
+}
+
+bool Recipe::readsLayerInputs() const {
+  return weights.readsLayerInputs() ||
+         llvm::any_of(overrides, [](const Override &entry) { return entry.weights.readsLayerInputs(); });
 }
 
 std::string describePlaces(const Recipe &recipe) {
@@ -416,6 +508,8 @@ std::string Recipe::toYAML() const {
   os << "schema: nibble-recipe-1\nname: " << quoted(name) << '\n';
   if (!description.empty())
     os << "description: " << quoted(description) << '\n';
+  if (layerInputs)
+    os << "layer-inputs: " << *layerInputs << '\n';
   writeSettings(os, "", weights, activations);
   if (overrides.empty())
     return text;

@@ -22,14 +22,31 @@ std::string toString(const SourcePosition &position);
 
 /// Settings for weights. Unset fields leave what an earlier rule said.
 struct WeightSettings {
-  /// 4, 8, 16; 0 leaves the weight in float.
+  /// 2, 3, 4, 8, 16; 0 leaves the weight in float.
   std::optional<unsigned> bits;
   std::optional<bool> symmetric;
   enum class Granularity { Tensor, Channel, Group, LPBQ };
   std::optional<Granularity> granularity;
   std::optional<int64_t> groupSize;
-  /// "min-max" or "mse".
+  /// "min-max", "mse" or "output-error": the second refined by the error of the layer's output.
   std::optional<std::string> scaleSearch;
+  /// "nearest", "gptq", "sign-round" or "ada-round".
+  std::optional<std::string> rounding;
+  /// gptq: inputs with the largest moments first; FOEM's first-order term, 0 to 1.
+  std::optional<bool> activationOrder;
+  std::optional<double> firstOrder;
+  /// Of sign-round and ada-round.
+  std::optional<int64_t> iterations;
+  /// Sweeps of coordinate descent after the rounding; 0 leaves it out. Whether scales are refitted in each.
+  std::optional<int64_t> coordinateDescent;
+  std::optional<bool> refitScales;
+  /// How much of what earlier layers did to the inputs a layer makes up for, 0 to 1; needs layer-inputs: quantized.
+  std::optional<double> driftCorrection;
+  /// Whether biases take up the mean error of their layer's outputs.
+  std::optional<bool> biasCorrection;
+
+  /// Whether a stage looks at what layers read during calibration.
+  bool readsLayerInputs() const;
 
   bool operator==(const WeightSettings &) const = default;
 };
@@ -74,10 +91,15 @@ struct Recipe {
   WeightSettings weights;
   ActivationSettings activations;
   std::vector<Override> overrides;
+  /// What layers are rounded against: their inputs in the "float" program, all at once, or in the program as
+  /// "quantized" so far, block by block.
+  std::optional<std::string> layerInputs;
   /// The files that it was read from: its own, then those of the recipes that it is based on.
   std::vector<std::string> files;
 
   bool isWeightOnly() const { return activations.bits.value_or(0) == 0; }
+  /// Whether weights are rounded against what layers read during calibration.
+  bool readsLayerInputs() const;
 
   /// Where `weights` and `activations` are stated.
   SourcePosition weightsPosition, activationsPosition;

@@ -177,7 +177,22 @@ llvm::Expected<WeightSizes> computeWeightSizes(ModuleOp module) {
     if (!countedConstants.insert(constant.getValue().getAsOpaquePointer()).second)
       return;
     sizes.parameters += type.getNumElements();
-    sizes.bytesByType[name(*element).str()] += byteSize(*element, type.getNumElements());
+    std::string kind = name(*element).str();
+    int64_t bits = bitWidth(*element);
+    // Files hold no more bits of a 4-bit integer than its quantizer uses.
+    for (Operation *user : constant->getUsers()) {
+      auto weight = dyn_cast<nn::DequantizeWeightOp>(user);
+      if (!weight || bitWidth(*element) != 4)
+        continue;
+      llvm::Expected<quant::Encoding> encoding = nn::readEncoding(nn::lookupQuantizer(weight, weight.getQuantizerAttr()));
+      if (!encoding) {
+        failure = llvm::joinErrors(std::move(failure), encoding.takeError());
+        continue;
+      }
+      bits = std::min<int64_t>(bits, quant::usedBits(*encoding));
+      kind.back() = static_cast<char>('0' + bits);
+    }
+    sizes.bytesByType[kind] += (bits * type.getNumElements() + 7) / 8;
   });
   module.walk([&](nn::DequantizeWeightOp op) {
     nn::QuantizerOp quantizer = nn::lookupQuantizer(op, op.getQuantizerAttr());

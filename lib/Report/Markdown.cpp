@@ -55,6 +55,7 @@ public:
     writeSizes();
     writeCoverage();
     writeLayers();
+    writeRounding();
     writeBinary();
     writeEstimate();
     writeNpuProgram();
@@ -183,6 +184,37 @@ private:
       row({code(l.node), l.operation, fixed(l.isolated.sqnr, 2), fixed(l.accumulated.sqnr, 2), fixed(l.isolated.cosine, 6),
            significant(l.isolated.maxError), bits(l.weightBits) + ", " + bits(l.activationBits), cell(l.reason)});
     }
+  }
+
+  /// Means over the weights that a stage ran on, so that what each stage gained stands line by line.
+  void writeRounding() {
+    if (report.rounding.empty())
+      return;
+    struct Sum {
+      std::string stage;
+      int64_t count = 0;
+      double sqnr = 0;
+    };
+    std::vector<Sum> sums;
+    for (const RoundedWeight &weight : report.rounding)
+      for (const auto &[stage, sqnr] : weight.stages) {
+        auto sum = llvm::find_if(sums, [&stage = stage](const Sum &s) { return s.stage == stage; });
+        if (sum == sums.end())
+          sum = sums.insert(sums.end(), Sum{stage});
+        // An output that is met exactly has no finite figure.
+        if (std::isfinite(sqnr)) {
+          ++sum->count;
+          sum->sqnr += sqnr;
+        }
+      }
+    os << "\n## Rounding\n\nWeights rounded against what their layers read in calibration: the SQNR of the layer's output "
+          "after each stage, its weight alone quantized, as a mean over weights.\n";
+    header({"stage", "weights", "mean output SQNR dB"});
+    for (const Sum &sum : sums)
+      row({sum.stage, std::to_string(sum.count), sum.count ? fixed(sum.sqnr / static_cast<double>(sum.count), 2) : "-"});
+    const RoundingCounts &counts = report.roundingCounts;
+    os << "\nDamping raised: " << counts.dampingRetries << ". Inputs that were always zero: " << counts.deadColumns
+       << ". Weights, or groups of them, that kept round-to-nearest: " << counts.fallbacks << ".\n";
   }
 
   void writeBinary() {

@@ -16,13 +16,6 @@ using llvm::json::Array;
 using llvm::json::Object;
 using llvm::json::Value;
 
-/// JSON has no infinities: they are the strings "inf" and "-inf", and what is undefined is "nan".
-Value number(double value) {
-  if (std::isfinite(value))
-    return value;
-  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
-}
-
 template <typename T> Object toObject(const std::map<std::string, T> &map) {
   Object object;
   for (const auto &[key, value] : map)
@@ -31,7 +24,7 @@ template <typename T> Object toObject(const std::map<std::string, T> &map) {
 }
 
 Object toObject(const ErrorFigures &error) {
-  return Object{{"sqnr_db", number(error.sqnr)}, {"cosine", number(error.cosine)}, {"max_error", number(error.maxError)}};
+  return Object{{"sqnr_db", jsonNumber(error.sqnr)}, {"cosine", jsonNumber(error.cosine)}, {"max_error", jsonNumber(error.maxError)}};
 }
 
 Object toObject(const WeightSizes &sizes) {
@@ -130,9 +123,22 @@ Value toJson(const Report &report) {
                   {"activation_bits", row.activationBits},
                   {"reason", row.reason}};
   });
+  root["rounding"] = Object{
+      {"weights", toArray(report.rounding,
+                          [](const RoundedWeight &row) {
+                            return Object{{"node", row.node},
+                                          {"weight", row.weight},
+                                          {"bits", row.bits},
+                                          {"stages", toArray(row.stages, [](const std::pair<std::string, double> &stage) {
+                                             return Object{{"stage", stage.first}, {"output_sqnr", jsonNumber(stage.second)}};
+                                           })}};
+                          })},
+      {"damping_retries", report.roundingCounts.dampingRetries},
+      {"dead_columns", report.roundingCounts.deadColumns},
+      {"fallbacks", report.roundingCounts.fallbacks}};
   root["metrics"] = toArray(report.metrics, [](const MetricValue &row) {
     return Object{{"name", row.name}, {"arithmetic", row.arithmetic}, {"samples", row.samples},
-                  {"value", number(row.value)}, {"fp32", number(row.reference)}};
+                  {"value", jsonNumber(row.value)}, {"fp32", jsonNumber(row.reference)}};
   });
   if (report.binary)
     root["vendor_binary"] = Object{{"nodes_on_npu", report.binary->nodesOnNpu},
@@ -148,12 +154,12 @@ Value toJson(const Report &report) {
   if (report.npuProgram)
     root["npu_program"] = toObject(*report.npuProgram);
   root["checks"] = toArray(report.checks, [](const Check &row) {
-    return Object{{"name", row.name}, {"description", row.description}, {"found", number(row.found)},
-                  {"bound", number(row.bound)}, {"passed", row.passed}};
+    return Object{{"name", row.name}, {"description", row.description}, {"found", jsonNumber(row.found)},
+                  {"bound", jsonNumber(row.bound)}, {"passed", row.passed}};
   });
   root["gates"] = toArray(report.gates, [](const GateResult &row) {
-    return Object{{"metric", row.gate.metric}, {"limit", number(row.gate.limit)}, {"arithmetic", row.arithmetic},
-                  {"samples", row.samples}, {"found", number(row.found)}, {"passed", row.passed},
+    return Object{{"metric", row.gate.metric}, {"limit", jsonNumber(row.gate.limit)}, {"arithmetic", row.arithmetic},
+                  {"samples", row.samples}, {"found", jsonNumber(row.found)}, {"passed", row.passed},
                   {"reason", row.reason}};
   });
   root["notes"] = Array(report.notes);

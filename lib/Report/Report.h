@@ -44,6 +44,19 @@ struct LayerError {
   std::string reason;
 };
 
+/// What the stages did to one weight that was rounded against what its layer reads in calibration.
+struct RoundedWeight {
+  std::string node, weight;
+  unsigned bits = 0;
+  /// In their order: the stage, and SQNR of the layer's output with the weight as the stage left it.
+  std::vector<std::pair<std::string, double>> stages;
+};
+
+/// What happened on the way, over all weights.
+struct RoundingCounts {
+  int64_t dampingRetries = 0, deadColumns = 0, fallbacks = 0;
+};
+
 struct MetricValue {
   std::string name, arithmetic;
   int64_t samples = 0;
@@ -136,6 +149,9 @@ struct Report {
   std::vector<OutputError> outputs;
   /// Worst isolated error first.
   std::vector<LayerError> layers;
+  /// In program order; empty where no stage reads the layers' inputs.
+  std::vector<RoundedWeight> rounding;
+  RoundingCounts roundingCounts;
   std::vector<MetricValue> metrics;
   std::optional<VendorBinary> binary;
   std::optional<VendorEstimate> estimate;

@@ -3,6 +3,7 @@
 #include "lib/Support/MappedFile.h"
 
 #include "llvm/Support/FormatVariadic.h"
+#include <cmath>
 
 namespace nibble {
 
@@ -47,6 +48,12 @@ llvm::Expected<llvm::json::Value> readJson(llvm::StringRef path, uint64_t maximu
     return makeError(ErrorKind::Limit, "'" + path + "' has " + llvm::Twine(bytes.size()) + " bytes, at most " +
                                            llvm::Twine(maximumBytes) + " of JSON are read");
   return parseJson(llvm::StringRef(bytes.data(), bytes.size()), path);
+}
+
+llvm::json::Value jsonNumber(double value) {
+  if (std::isfinite(value))
+    return value;
+  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
 
 std::string formatJson(const llvm::json::Value &value) { return llvm::formatv("{0:2}\n", value).str(); }

@@ -1,5 +1,4 @@
 #include "lib/Support/Yaml.h"
-#include "lib/Support/Error.h"
 #include "lib/Support/NearestName.h"
 
 #include "llvm/ADT/APFloat.h"
@@ -12,10 +11,10 @@
 namespace nibble {
 
 static llvm::Error errorAtMark(llvm::StringRef file, const YAML::Mark &mark, const llvm::Twine &message,
-                               std::vector<std::string> notes = {}) {
+                               std::vector<std::string> notes = {}, ErrorKind kind = ErrorKind::BadInput) {
   // An empty document has no place; its beginning stands for it.
   int line = mark.is_null() ? 0 : mark.line, column = mark.is_null() ? 0 : mark.column;
-  return makeError(ErrorKind::BadInput,
+  return makeError(kind,
                    file + ":" + llvm::Twine(line + 1) + ":" + llvm::Twine(column + 1) + ": " + message, std::move(notes));
 }
 
@@ -63,8 +62,8 @@ llvm::Expected<YamlFile> YamlFile::parse(llvm::StringRef text, llvm::StringRef n
 }
 
 llvm::Error YamlFile::errorAt(const YAML::Node &node, const llvm::Twine &message,
-                              std::vector<std::string> notes) const {
-  return errorAtMark(name, node.Mark(), message, std::move(notes));
+                              std::vector<std::string> notes, ErrorKind kind) const {
+  return errorAtMark(name, node.Mark(), message, std::move(notes), kind);
 }
 
 llvm::Error YamlFile::expectMap(const YAML::Node &node, llvm::ArrayRef<llvm::StringRef> keys) const {

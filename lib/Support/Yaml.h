@@ -2,6 +2,7 @@
 #ifndef NIBBLE_SUPPORT_YAML_H
 #define NIBBLE_SUPPORT_YAML_H
 
+#include "lib/Support/Error.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/Twine.h"
@@ -12,8 +13,8 @@
 
 namespace nibble {
 
-/// One YAML file. Every error is BadInput and reads "FILE:LINE:COLUMN: what is wrong", lines and
-/// columns from 1. No exception of yaml-cpp leaves this class.
+/// One YAML file. Every error reads "FILE:LINE:COLUMN: what is wrong", lines and columns from 1, and is
+/// BadInput where nothing else is said. No exception of yaml-cpp leaves this class.
 class YamlFile {
 public:
   /// Errors: IO (cannot be read), BadInput (not YAML, longer than 4 MiB, or nested deeper than 64).
@@ -24,7 +25,8 @@ public:
   llvm::StringRef path() const { return name; }
 
   /// An error at `node`.
-  llvm::Error errorAt(const YAML::Node &node, const llvm::Twine &message, std::vector<std::string> notes = {}) const;
+  llvm::Error errorAt(const YAML::Node &node, const llvm::Twine &message, std::vector<std::string> notes = {},
+                      ErrorKind kind = ErrorKind::BadInput) const;
   /// Checks that `node` is a map whose keys are among `keys`, each once. Unknown keys are refused
   /// with the nearest known one.
   llvm::Error expectMap(const YAML::Node &node, llvm::ArrayRef<llvm::StringRef> keys) const;

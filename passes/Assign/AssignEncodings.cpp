@@ -148,11 +148,17 @@ private:
     OpOperand &reader = *use.fakeQuants.front()->use_begin();
     OperandRole role = getOperandRole(reader);
     bool symmetric = weights.symmetric.value_or(true);
-    ElementType storage = bits == 4   ? symmetric ? ElementType::I4 : ElementType::U4
+    if (bits < 4 && !target.hasFloatArithmetic)
+      return refuse(reader.getOwner(), wanted, "target '" + target.name + "' has no weights of " + Twine(bits) + " bits");
+    ElementType storage = bits <= 4   ? symmetric ? ElementType::I4 : ElementType::U4
                           : bits == 8 ? symmetric ? ElementType::I8 : ElementType::U8
                                       : symmetric ? ElementType::I16 : ElementType::U16;
     quant::Encoding encoding = quant::makeUncalibrated(storage, symmetric);
-    if (storage == ElementType::I4) {
+    if (bits < 4) {
+      // Stored as four bits in the program; files hold no more than are used.
+      encoding.quantMin = symmetric ? -(1 << (bits - 1)) : 0;
+      encoding.quantMax = encoding.quantMin + (1 << bits) - 1;
+    } else if (storage == ElementType::I4) {
       encoding.quantMin = target.int4Minimum;
       encoding.quantMax = target.int4Maximum;
     }

@@ -193,7 +193,15 @@ private:
            apply("symmetric", from.symmetric, to.symmetric, entry, setBy, use) &&
            apply("granularity", from.granularity, to.granularity, entry, setBy, use) &&
            apply("group-size", from.groupSize, to.groupSize, entry, setBy, use) &&
-           apply("scale-search", from.scaleSearch, to.scaleSearch, entry, setBy, use);
+           apply("scale-search", from.scaleSearch, to.scaleSearch, entry, setBy, use) &&
+           apply("rounding", from.rounding, to.rounding, entry, setBy, use) &&
+           apply("activation-order", from.activationOrder, to.activationOrder, entry, setBy, use) &&
+           apply("first-order", from.firstOrder, to.firstOrder, entry, setBy, use) &&
+           apply("iterations", from.iterations, to.iterations, entry, setBy, use) &&
+           apply("coordinate-descent", from.coordinateDescent, to.coordinateDescent, entry, setBy, use) &&
+           apply("refit-scales", from.refitScales, to.refitScales, entry, setBy, use) &&
+           apply("drift-correction", from.driftCorrection, to.driftCorrection, entry, setBy, use) &&
+           apply("bias-correction", from.biasCorrection, to.biasCorrection, entry, setBy, use);
   }
 
   bool applyActivations(const Override &entry, QuantizerSettings &settings,

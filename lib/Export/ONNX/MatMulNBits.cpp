@@ -29,6 +29,7 @@ struct BlockMatrix {
   nn::DequantizeWeightOp weight;
   nn::QuantizerOp quantizer;
   int64_t k, n, blockSize, blocks;
+  /// Of an element in the file; in the program those of less than 8 bits are stored as 4.
   unsigned bits;
   bool isTransposed, isSigned;
   enum class Scales { Block, Column, Tensor } scales;
@@ -67,11 +68,13 @@ int64_t chooseBlockSize(int64_t k, unsigned bits) {
 /// Columns packed together, so that rows of a [K, N] matrix are read in runs.
 constexpr int64_t columnsPerTile = 64;
 
+/// Adds the bits of an element to a row of zeros, from the low bits of each byte up; elements may straddle bytes.
 void setElement(uint8_t *row, int64_t index, unsigned bits, int32_t value) {
-  if (bits == 8)
-    row[index] = static_cast<uint8_t>(value);
-  else
-    row[index / 2] |= static_cast<uint8_t>((value & 15) << (index % 2 * 4));
+  int64_t position = index * bits;
+  unsigned shifted = (static_cast<unsigned>(value) & ((1u << bits) - 1)) << (position % 8);
+  row[position / 8] |= static_cast<uint8_t>(shifted);
+  if (shifted > 0xff)
+    row[position / 8 + 1] |= static_cast<uint8_t>(shifted >> 8);
 }
 
 Tensor packWeights(const BlockMatrix &matrix, const quant::Encoding &encoding, const Tensor &stored) {
@@ -137,19 +140,21 @@ std::optional<BlockMatrix> planMatrix(Operation *op, nn::DequantizeWeightOp weig
   auto gemm = dyn_cast<nn::GemmOp>(op);
   auto gather = dyn_cast<nn::GatherOp>(op);
   bool isTransposed = gather || (gemm && gemm.getTransB());
-  unsigned bits = bitWidth(encoding.storage);
+  unsigned bits = bitWidth(encoding.storage) > 4 ? bitWidth(encoding.storage) : quant::usedBits(encoding);
   int64_t kAxis = isTransposed ? 1 : 0;
   if (!weight.getInput().getDefiningOp<nn::ConstantOp>())
     reason = "its weight is not a constant";
   else if (type.getRank() != 2)
     reason = "its weight has rank " + std::to_string(type.getRank());
-  else if (bits != 4 && bits != 8)
+  else if (bits != 8 && (bits > 4 || bits < 2 || (gather && bits != 4)))
     reason = "its weight has " + std::to_string(bits) + " bits";
   else if (encoding.axis && *encoding.axis != (encoding.blockSize ? kAxis : 1 - kAxis))
     reason = std::string(encoding.blockSize ? "blocks" : "scales") + " of its weight run along the wrong axis";
   else if (encoding.blockSize &&
            (*encoding.blockSize < 16 || !llvm::isPowerOf2_64(static_cast<uint64_t>(*encoding.blockSize))))
     reason = "block size " + std::to_string(*encoding.blockSize) + " is not a power of two of at least 16";
+  else if (bits < 4 && !encoding.symmetric && encoding.quantMin != 0)
+    reason = "its integers begin at " + std::to_string(encoding.quantMin);
   else if (gemm && (gemm.getTransA() || !gemm.getAlpha().isExactlyValue(1.0) || !gemm.getBeta().isExactlyValue(1.0)))
     reason = "its transA, alpha or beta is not the default";
   else if (gather && gather.getAxis() != 0)

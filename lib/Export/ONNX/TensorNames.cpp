@@ -1,6 +1,9 @@
 #include "lib/Export/ONNX/TensorNames.h"
-#include "lib/Dialect/NN/NNDialect.h"
+#include "lib/Dialect/NN/Constants.h"
 #include "lib/Dialect/NN/Names.h"
+#include "lib/Support/Digest.h"
+
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 
@@ -19,9 +22,29 @@ std::string TensorNames::makeUnique(llvm::StringRef wanted) {
   return name;
 }
 
+/// Weights differ and can be gigabytes; what models repeat is masks and tables.
+constexpr int64_t largestComparedBytes = 16 << 20;
+
+Attribute TensorNames::findSameContent(nn::ConstantOp constant) {
+  auto blob = dyn_cast<nn::BlobAttr>(constant.getValue());
+  bool isStored = llvm::any_of(constant->getUsers(), [](Operation *user) { return isa<nn::DequantizeWeightOp>(user); });
+  if (!blob || isStored)
+    return constant.getValue();
+  llvm::Expected<Tensor> tensor = nn::readConstant(constant.getResult());
+  if (!tensor) {
+    // Whoever writes the constant meets the error too, and reports it.
+    llvm::consumeError(tensor.takeError());
+    return blob;
+  }
+  if (tensor->byteSize() > largestComparedBytes)
+    return blob;
+  std::string digest = sha256({static_cast<const char *>(tensor->raw()), static_cast<size_t>(tensor->byteSize())});
+  return blobsByContent.try_emplace(digest, blob).first->second;
+}
+
 void TensorNames::nameResults(Operation *op, Form form) {
   if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
-    auto [entry, isNew] = constantNames.try_emplace({constant.getValue(), constant.getType()});
+    auto [entry, isNew] = constantNames.try_emplace({findSameContent(constant), constant.getType()});
     if (isNew) {
       std::string wanted = nn::tensorName(constant.getResult());
       entry->second = makeUnique(wanted.empty() ? "constant" : wanted);

@@ -2,6 +2,7 @@
 #ifndef NIBBLE_EXPORT_ONNX_TENSORNAMES_H
 #define NIBBLE_EXPORT_ONNX_TENSORNAMES_H
 
+#include "lib/Dialect/NN/NNDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringSet.h"
@@ -37,6 +38,9 @@ public:
 
 private:
   void nameResults(mlir::Operation *op, Form form);
+  /// The first constant of the same bytes, so that a mask that every layer has is written once.
+  mlir::Attribute findSameContent(nn::ConstantOp constant);
+  std::map<std::string, mlir::Attribute> blobsByContent;
   llvm::DenseMap<mlir::Value, std::string> names;
   llvm::DenseMap<std::pair<mlir::Attribute, mlir::Type>, std::string> constantNames;
   std::map<std::pair<std::string, std::string>, std::string> realNames;

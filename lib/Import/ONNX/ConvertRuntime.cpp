@@ -87,23 +87,47 @@ llvm::Expected<Attribute> reinterpret(NodeBuilder &b, Value value, ElementType s
   return nn::makeConstantAttribute(b.context(), packed);
 }
 
-/// Zero points of MatMulNBits, one per block; 4-bit ones are packed in rows of whole bytes.
+/// Element `index` of a row of elements of `bits`, packed from the low bits up.
+int32_t unpackElement(const uint8_t *row, int64_t index, int64_t bits) {
+  int64_t position = index * bits, byte = position / 8;
+  unsigned pair = row[byte];
+  if (position % 8 + bits > 8)
+    pair |= static_cast<unsigned>(row[byte + 1]) << 8;
+  return static_cast<int32_t>(pair >> (position % 8) & ((1u << bits) - 1));
+}
+
+/// Zero points of MatMulNBits, one per block, packed in rows of whole bytes.
 std::vector<int32_t> unpackZeroPoints(const Tensor &packed, int64_t bits, int64_t rows, int64_t blocks) {
   const auto *bytes = static_cast<const uint8_t *>(packed.raw());
   std::vector<int32_t> result;
   result.reserve(static_cast<size_t>(rows * blocks));
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t block = 0; block < blocks; ++block)
-      result.push_back(bits == 8 ? bytes[row * blocks + block]
-                                 : bytes[row * ((blocks + 1) / 2) + block / 2] >> (block % 2 * 4) & 15);
+      result.push_back(unpackElement(bytes + row * ((blocks * bits + 7) / 8), block, bits));
   return result;
+}
+
+/// Weights of 2 or 3 bits, in rows of `stride` bytes, as the four bits that the program stores them in.
+llvm::Expected<Attribute> widenElements(NodeBuilder &b, Value packed, int64_t bits, int64_t rows, int64_t columns) {
+  llvm::Expected<Tensor> bytes = nn::readConstant(packed);
+  if (!bytes)
+    return bytes.takeError();
+  int64_t stride = bytes->byteSize() / rows;
+  std::vector<int8_t> values(static_cast<size_t>(rows * columns));
+  const auto *data = static_cast<const uint8_t *>(bytes->raw());
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t column = 0; column < columns; ++column)
+      values[static_cast<size_t>(row * columns + column)] =
+          static_cast<int8_t>(unpackElement(data + row * stride, column, bits));
+  return nn::makeConstantAttribute(b.context(), quant::packNibbles(values, ElementType::U4, {rows, columns}));
 }
 
 /// The encoding of a MatMulNBits weight; nullopt after recording an error.
 std::optional<quant::Encoding> readBlockEncoding(NodeBuilder &b, int64_t rows, int64_t blocks) {
   int64_t bits = b.integer("bits", 4);
   quant::Encoding encoding =
-      quant::makeUncalibrated(bits == 4 ? ElementType::U4 : ElementType::U8, /*symmetric=*/!b.operand(3));
+      quant::makeUncalibrated(bits <= 4 ? ElementType::U4 : ElementType::U8, /*symmetric=*/!b.operand(3));
+  encoding.quantMax = (1 << bits) - 1;
   encoding.axis = 1;
   encoding.blockSize = b.integer("block_size", 0);
   llvm::Expected<Tensor> scales = nn::readConstant(b.operand(2));
@@ -124,7 +148,7 @@ std::optional<quant::Encoding> readBlockEncoding(NodeBuilder &b, int64_t rows, i
     }
     encoding.scales.push_back(scale);
   }
-  encoding.zeroPoints.assign(static_cast<size_t>(rows * blocks), bits == 4 ? 8 : 128);
+  encoding.zeroPoints.assign(static_cast<size_t>(rows * blocks), 1 << (bits - 1));
   if (b.operand(3)) {
     llvm::Expected<Tensor> packed = nn::readConstant(b.operand(3));
     if (!packed) {
@@ -141,8 +165,8 @@ void matMulNBits(NodeBuilder &b) {
   int64_t columns = b.integer("N", 0), depth = b.integer("K", 0);
   int64_t bits = b.integer("bits", 4), blockSize = b.integer("block_size", 0);
   Value weight = b.operand(1), scales = b.operand(2), zeroPoints = b.operand(3);
-  if (bits != 4 && bits != 8)
-    return b.unsupported(llvm::Twine(bits) + "-bit weights are not supported", "use 4 or 8 bits");
+  if (bits != 8 && (bits < 2 || bits > 4))
+    return b.unsupported(llvm::Twine(bits) + "-bit weights are not supported", "use 2, 3, 4 or 8 bits");
   if (b.operand(4))
     return b.unsupported("input 'g_idx' is not supported", "quantize without activation ordering");
   if (b.integer("weight_prepacked", 0) != 0)
@@ -155,7 +179,7 @@ void matMulNBits(NodeBuilder &b) {
     if (value && !value.getDefiningOp<nn::ConstantOp>())
       return b.unsupported("weights, scales and zero points must be constant");
   auto count = [](Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); };
-  int64_t zeroPointBytes = bits == 4 ? (blocks + 1) / 2 : blocks;
+  int64_t zeroPointBytes = (blocks * bits + 7) / 8;
   if (zeroPoints && !nn::elementTypeOf(zeroPoints).isUnsignedInteger(8))
     return b.unsupported("zero points must be packed integers, but are of a float type");
   if (count(weight) != columns * blocks * blockSize * bits / 8 || count(scales) != columns * blocks ||
@@ -164,10 +188,12 @@ void matMulNBits(NodeBuilder &b) {
                      ", K = " + llvm::Twine(depth) + " and block_size = " + llvm::Twine(blockSize));
 
   MLIRContext *context = b.context();
-  ElementType storage = bits == 4 ? ElementType::U4 : ElementType::U8;
-  if (depth * bits % 8 != 0)
+  ElementType storage = bits <= 4 ? ElementType::U4 : ElementType::U8;
+  if (bits >= 4 && depth * bits % 8 != 0)
     return b.unsupported("K = " + llvm::Twine(depth) + " does not fill whole bytes");
-  llvm::Expected<Attribute> weightValue = reinterpret(b, weight, storage, {columns, depth}, columns, depth * bits / 8);
+  llvm::Expected<Attribute> weightValue =
+      bits < 4 ? widenElements(b, weight, bits, columns, depth)
+               : reinterpret(b, weight, storage, {columns, depth}, columns, depth * bits / 8);
   if (!weightValue)
     return b.fail(weightValue.takeError());
   std::optional<quant::Encoding> encoding = readBlockEncoding(b, columns, blocks);

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/LinearAlgebra/MatrixProduct.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/Sums.h"

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
 #include "lib/Dialect/NN/ShapeInference.h"
+#include "lib/LinearAlgebra/MatrixProduct.h"
 #include "lib/Runtime/Float/BlockTranspose.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"

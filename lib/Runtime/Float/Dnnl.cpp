@@ -119,11 +119,4 @@ PackedWeights WeightPacker::pack(const void *data) const {
   return result;
 }
 
-void multiplyMatrices(bool transposeA, bool transposeB, int64_t rows, int64_t columns, int64_t inner, float alpha,
-                      const float *a, int64_t leadingA, const float *b, int64_t leadingB, float beta, float *c,
-                      int64_t leadingC) {
-  dnnl_sgemm(transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', rows, columns, inner, alpha, a, leadingA, b, leadingB,
-             beta, c, leadingC);
-}
-
 } // namespace nibble::runtime

@@ -61,12 +61,6 @@ inline PackedWeights packWeights(const dnnl::memory::desc &plain, const void *da
   return WeightPacker(plain, packed).pack(data);
 }
 
-/// row-major C[rows, columns] = alpha * op(A) op(B) + beta * C on the calling thread; a transposed
-/// operand is stored [inner, rows] or [columns, inner]. Leading dimensions are in elements.
-void multiplyMatrices(bool transposeA, bool transposeB, int64_t rows, int64_t columns, int64_t inner, float alpha,
-                      const float *a, int64_t leadingA, const float *b, int64_t leadingB, float beta, float *c,
-                      int64_t leadingC);
-
 /// Calls `body`, which may throw dnnl::error, and turns that into an Internal error about `what`.
 template <class Body>
 llvm::Error catchDnnl(const llvm::Twine &what, Body &&body) {

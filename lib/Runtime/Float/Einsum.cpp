@@ -1,6 +1,6 @@
 //===- Einsum.cpp - sums of products over named dimensions ------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
-#include "lib/Runtime/Float/Dnnl.h"
+#include "lib/LinearAlgebra/MatrixProduct.h"
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/Movement.h"
 #include "lib/Runtime/Float/Simd.h"

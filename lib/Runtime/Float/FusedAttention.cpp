@@ -1,4 +1,5 @@
 //===- FusedAttention.cpp - softmax(Q K + mask) V without storing scores ----===//
+#include "lib/LinearAlgebra/MatrixProduct.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"
 #include "lib/Runtime/Float/MatrixOperand.h"

@@ -1,5 +1,6 @@
 //===- Matmul.cpp - MatMul and Gemm ----------------------------------------===//
 #include "lib/Dialect/NN/NNDialect.h"
+#include "lib/LinearAlgebra/MatrixProduct.h"
 #include "lib/Runtime/Float/Broadcast.h"
 #include "lib/Runtime/Float/Dnnl.h"
 #include "lib/Runtime/Float/Kernel.h"

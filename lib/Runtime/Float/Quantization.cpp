@@ -74,6 +74,55 @@ llvm::Expected<std::function<int64_t(int64_t)>> findScaleIndex(const NodeSpec &s
   };
 }
 
+/// Calls body(T()) for the type of 8 or 16 bits that activations are stored in; false where `type` is another one.
+template <typename Body>
+bool dispatchActivation(ElementType type, Body body) {
+  switch (type) {
+  case ElementType::I8: body(int8_t()); return true;
+  case ElementType::U8: body(uint8_t()); return true;
+  case ElementType::I16: body(int16_t()); return true;
+  case ElementType::U16: body(uint16_t()); return true;
+  default: return false;
+  }
+}
+
+/// An activation with one scale. The difference of two integers of 16 bits is exact in float32.
+bool dequantizeActivation(const Tensor &stored, float scale, int32_t zeroPoint, float *out) {
+  return dispatchActivation(stored.elementType(), [&](auto element) {
+    const auto *q = stored.data<decltype(element)>();
+    parallelRanges(stored.elementCount(), 4096, [=](int64_t begin, int64_t end) {
+      simd([=]() NIBBLE_INLINE {
+        NIBBLE_INDEPENDENT
+        for (int64_t i = begin; i < end; ++i)
+          out[i] = static_cast<float>(q[i] - zeroPoint) * scale;
+      });
+    });
+  });
+}
+
+/// The same in the other direction. The bounds are exact in float32, so clamping may come before rounding.
+bool quantizeActivation(const float *x, float scale, int32_t zeroPoint, Tensor &stored) {
+  auto [least, most] = quant::integerRange(stored.elementType());
+  float low = static_cast<float>(least - zeroPoint), high = static_cast<float>(most - zeroPoint);
+  return dispatchActivation(stored.elementType(), [&](auto element) {
+    auto *q = stored.mutableData<decltype(element)>();
+    parallelRanges(stored.elementCount(), 4096, [=](int64_t begin, int64_t end) {
+      simd([=]() NIBBLE_INLINE {
+        constexpr float roundingShift = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer, halves to even.
+        NIBBLE_INDEPENDENT
+        for (int64_t i = begin; i < end; ++i) {
+          float value = x[i] / scale;
+          // NaN takes the zero point.
+          value = value != value ? 0.0f : value < low ? low : value > high ? high : value;
+          q[i] = static_cast<decltype(element)>(static_cast<int32_t>((value + roundingShift) - roundingShift) + zeroPoint);
+        }
+      });
+    });
+  });
+}
+
+int32_t firstInteger(const Tensor &tensor) { return static_cast<int32_t>(tensor.valueAsDouble(0)); }
+
 llvm::Expected<Kernel> makeDequantizeLinear(const NodeSpec &spec) {
   auto op = llvm::cast<nn::DequantizeLinearOp>(spec.op);
   llvm::Expected<std::function<int64_t(int64_t)>> scaleIndex =
@@ -87,6 +136,9 @@ llvm::Expected<Kernel> makeDequantizeLinear(const NodeSpec &spec) {
   kernel.run = [=, index = *scaleIndex](llvm::ArrayRef<Tensor> operands, llvm::MutableArrayRef<Tensor> results) {
     const float *scales = operands[1].data<float>();
     float *out = results[0].mutableData<float>();
+    if (operands[1].elementCount() == 1 &&
+        dequantizeActivation(operands[0], *scales, hasZeroPoint ? firstInteger(operands[2]) : 0, out))
+      return llvm::Error::success();
     parallelRanges(results[0].elementCount(), 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t at = index(i);
@@ -117,6 +169,9 @@ llvm::Expected<Kernel> makeQuantizeLinear(const NodeSpec &spec) {
   kernel.run = [=, low = low, high = high, index = *scaleIndex](llvm::ArrayRef<Tensor> operands,
                                                                 llvm::MutableArrayRef<Tensor> results) {
     const float *x = operands[0].data<float>(), *scales = operands[1].data<float>();
+    if (operands[1].elementCount() == 1 &&
+        quantizeActivation(x, *scales, hasZeroPoint ? firstInteger(operands[2]) : 0, results[0]))
+      return llvm::Error::success();
     auto *bytes = static_cast<uint8_t *>(results[0].mutableRaw());
     unsigned bits = bitWidth(type);
     std::memset(bytes, 0, static_cast<size_t>(results[0].byteSize()));

@@ -1,6 +1,8 @@
 //===- KernelTest.cpp - kernels against plain loops, and refused values -------===//
 #include "tests/unit/runtime/RuntimeTest.h"
 
+#include "llvm/Support/FormatVariadic.h"
+
 using namespace mlir;
 using namespace nibble;
 using namespace nibble::runtime;
@@ -190,6 +192,42 @@ TEST_F(KernelTest, GroupQueryAttentionReadsThePastAndTheWindow) {
                      Tensor::fromValues<int32_t>({1}, {8})});
   ASSERT_EQ(results.size(), 1u);
   expectNear(results[0], expected, 1e-5f);
+}
+
+TEST_F(KernelTest, QuantizesByOneScaleAsByEqualOnes) {
+  Tensor x = noise({2, 5000}, 8);
+  float *values = x.mutableData<float>();
+  for (int64_t i = 0; i < x.elementCount(); ++i)
+    values[i] *= i % 3 ? 300.0f : 1e5f;
+  // Halves on both sides of zero, infinities, NaN and what no integer holds.
+  const float special[] = {0.25f, -0.25f, 0.75f, -0.75f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, -0.0f};
+  std::copy(std::begin(special), std::end(special), values + 4096);
+  struct Case {
+    const char *type;
+    int zeroPoint;
+  };
+  for (const Case &c : {Case{"i8", 0}, Case{"i8", -128}, Case{"ui8", 255}, Case{"ui8", 3}, Case{"i16", -32768},
+                        Case{"ui16", 65535}, Case{"ui16", 32769}}) {
+    auto function = [&](const char *shape) {
+      std::string scale = llvm::formatv("tensor<{0}f32>", shape), zero = llvm::formatv("tensor<{0}{1}>", shape, c.type);
+      std::string stored = llvm::formatv("tensor<2x5000x{0}>", c.type);
+      return parseBody("%x: tensor<2x5000xf32>",
+                       llvm::formatv("%s = nn.constant(dense<0.5> : {0}) : {0}\n"
+                                     "%z = nn.constant(dense<{3}> : {1}) : {1}\n"
+                                     "%q = nn.quantize_linear %x, %s, %z {{axis = 0 : i64} : "
+                                     "(tensor<2x5000xf32>, {0}, {1}) -> {2}\n"
+                                     "%r = nn.dequantize_linear %q, %s, %z {{axis = 0 : i64} : "
+                                     "({2}, {0}, {1}) -> tensor<2x5000xf32>",
+                                     scale, zero, stored, c.zeroPoint)
+                           .str(),
+                       "tensor<2x5000xf32>");
+    };
+    std::vector<Tensor> one = run(function(""), x), equal = run(function("2x"), x);
+    ASSERT_EQ(one.size(), 1u);
+    ASSERT_EQ(equal.size(), 1u);
+    EXPECT_EQ(one[0].values<float>(), equal[0].values<float>()) << c.type << " " << c.zeroPoint;
+    EXPECT_EQ(one[0].values<float>()[4096 + 6], 0) << "NaN takes the zero point";
+  }
 }
 
 TEST_F(KernelTest, EvaluatesSingleOperations) {
