@@ -481,6 +481,11 @@ def QuantizeWeightsPass : RecipePass<"nibble-quantize-weights"> {
     scale, and constants beside activations with their own encoding. Weight scales are raised where
     a bias or a requantization multiplier would otherwise leave its integer range.
 
+    Where the recipe asks for it, weights of layers are rounded against the second moments of what the layers read:
+    scales by the output's error, GPTQ, SignRound or AdaRound, coordinate descent with refitted scales, and a correction
+    of the bias. The moments come from calibration runs in the middle of the pass, of the float program or of the program
+    as it is then, block by block.
+
     ```mlir
     %w = nn.constant(dense<...>) : tensor<8x8xf32>
     %q = nn.fake_quant %w, @w : (tensor<8x8xf32>) -> tensor<8x8xf32>
@@ -489,7 +494,8 @@ def QuantizeWeightsPass : RecipePass<"nibble-quantize-weights"> {
     %q = nn.dequantize_weight %w, @w : (tensor<8x8xi8>) -> tensor<8x8xf32>
     ```
 
-    Diagnoses weights that are not finite and biases whose input has no range.
+    Diagnoses weights that are not finite, biases whose input has no range, and a recipe that rounds against inputs
+    where there is no calibration data.
 
     numerics: lossy
   }];

@@ -41,7 +41,8 @@ public:
     rowTile = s.outHeight >= 32 ? (s.outHeight + 3) / 4 : s.outHeight;
     int64_t rowTiles = (s.outHeight + rowTile - 1) / rowTile;
     // Weights of convolutions over few pixels are larger than their inputs: all images share one pass.
-    imageTile = s.outHeight * s.outWidth <= 64 ? s.batch : 1;
+    // That takes images that follow each other without a gap, so a slice must reach all their rows.
+    imageTile = s.outHeight * s.outWidth <= 64 && makeSlice(0).inRows == s.height ? s.batch : 1;
     int64_t wanted = std::max<int64_t>(1, 4 / (s.batch / imageTile * rowTiles));
     channelTile = s.outChannels;
     if (s.group == 1)

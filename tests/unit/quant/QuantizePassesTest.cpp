@@ -3,6 +3,7 @@
 #include "lib/Dialect/NN/Quantizers.h"
 #include "lib/Runtime/Float/Interpreter.h"
 #include "passes/Passes.h"
+#include "passes/Quantize/LayerCalibration.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
@@ -44,7 +45,7 @@ protected:
     recipe = llvm::cantFail(Recipe::parse(("schema: nibble-recipe-1\nname: test\n" + recipeText).str(), "test.yaml"));
     target = llvm::cantFail(Target::load(targetName));
     PassManager manager(&context);
-    buildQuantizePipeline(manager, statistics, recipe, *target);
+    buildQuantizePipeline(manager, statistics, recipe, *target, calibration);
     return succeeded(manager.run(*module));
   }
 
@@ -79,7 +80,37 @@ protected:
   quant::Statistics statistics;
   Recipe recipe;
   std::unique_ptr<Target> target;
+  LayerCalibration *calibration = nullptr;
   std::string messages;
+};
+
+/// Moments of inputs that always have the same two values in proportion, so that the errors of two weights can cancel.
+class DependentInputs : public LayerCalibration {
+public:
+  llvm::Expected<std::vector<std::shared_ptr<const quant::LayerMoments>>>
+  collectMoments(ModuleOp, ArrayRef<Operation *> layers, bool quantized, bool withDrift) override {
+    calls.push_back({layers.size(), quantized, withDrift});
+    quant::MomentSums sums(1, 2, withDrift);
+    for (float factor : {1.0f, 2.0f, -0.5f}) {
+      const float x[] = {factor, factor};
+      float floats[] = {factor, factor};
+      sums.add(0, 1, x, withDrift ? floats : nullptr);
+    }
+    auto moments = std::make_shared<const quant::LayerMoments>(sums.finish());
+    return std::vector<std::shared_ptr<const quant::LayerMoments>>(layers.size(), moments);
+  }
+  int64_t momentBytes() const override { return bytes; }
+  void record(RoundedLayer layer) override { rounded.push_back(std::move(layer)); }
+  void recordSkipped(llvm::StringRef reason, int64_t count) override { skipped[reason.str()] = count; }
+
+  struct Call {
+    size_t layers;
+    bool quantized, withDrift;
+  };
+  std::vector<Call> calls;
+  std::vector<RoundedLayer> rounded;
+  std::map<std::string, int64_t> skipped;
+  int64_t bytes = 1 << 20;
 };
 
 constexpr llvm::StringLiteral gemm = R"(
@@ -112,6 +143,79 @@ TEST_F(QuantizePassesTest, BiasIsStoredInStepsOfInputTimesWeightScale) {
   }
   // The covering scale of the last channel is 2e-9, at which the bias would not fit 32 bits.
   EXPECT_GT(w.scales[2], 1e-6);
+}
+
+/// Two layers whose weights lie 0.4 and 0.4 steps from the grid: rounded to nearest both errors add up.
+constexpr llvm::StringLiteral twoLayers = R"(
+func.func @main(%x: tensor<1x2xf32> {nn.name = "x"}) -> tensor<1x2xf32> {
+  %w = nn.constant(dense<[[2.4, 7.0], [2.4, -3.0]]> : tensor<2x2xf32>) : tensor<2x2xf32> loc("W"("w"))
+  %v = nn.constant(dense<[[2.4, 7.0], [2.4, -3.0]]> : tensor<2x2xf32>) : tensor<2x2xf32> loc("V"("v"))
+  %b = nn.constant(dense<[1.0, 2.0]> : tensor<2xf32>) : tensor<2xf32> loc("B"("b"))
+  %y = nn.gemm %x, %w, %b : (tensor<1x2xf32>, tensor<2x2xf32>, tensor<2xf32>) -> tensor<1x2xf32> loc("First"("y"))
+  %z = nn.matmul %y, %v : (tensor<1x2xf32>, tensor<2x2xf32>) -> tensor<1x2xf32> loc("Second"("z"))
+  return %z : tensor<1x2xf32>
+})";
+
+/// Scales of 1: four bits over a tensor whose extreme is 7.
+constexpr llvm::StringLiteral roundedW4 =
+    "weights: {bits: 4, granularity: tensor, scale-search: min-max, rounding: gptq, bias-correction: true}\n"
+    "activations: {bits: float}\n";
+
+TEST_F(QuantizePassesTest, RoundingAgainstInputsMakesErrorsCancel) {
+  DependentInputs inputs;
+  calibration = &inputs;
+  ASSERT_TRUE(run(twoLayers, roundedW4)) << messages;
+  // Rounded to nearest, 2.4 and 2.4 become 2 and 2; what the first lost, the second makes up for.
+  std::vector<double> stored = storedOf("w");
+  EXPECT_EQ(stored[0] + stored[2], 5) << stored[0] << " " << stored[2];
+  EXPECT_EQ(stored[1] + stored[3], 4);
+  ASSERT_EQ(inputs.rounded.size(), 2u);
+  EXPECT_EQ(inputs.rounded[0].node, "First");
+  EXPECT_EQ(inputs.rounded[0].weight, "w");
+  EXPECT_EQ(inputs.rounded[0].bits, 4u);
+  EXPECT_EQ(inputs.rounded[0].stages.front().name, "nearest");
+  EXPECT_LT(inputs.rounded[0].stages.back().relativeError, inputs.rounded[0].stages.front().relativeError);
+  EXPECT_EQ(inputs.calls.size(), 1u);
+  EXPECT_FALSE(inputs.calls[0].quantized);
+  // The bias takes up the mean of what is left: (4.8 - 5) times the mean input of 2.5 / 3.
+  auto program = llvm::cantFail(runtime::Program::create(module->lookupSymbol<func::FuncOp>("main")));
+  Tensor zero = Tensor::fromValues<float>({1, 2}, {0.0f, 0.0f});
+  float first = 1.0f - 0.2f * 2.5f / 3, second = 2.0f;
+  EXPECT_NEAR(llvm::cantFail(program->run({zero})).front().data<float>()[0],
+              first * static_cast<float>(storedOf("v")[0]) + second * static_cast<float>(storedOf("v")[2]), 1e-4);
+}
+
+TEST_F(QuantizePassesTest, LayersWaitForEarlierBlocksAndForMemory) {
+  DependentInputs inputs;
+  calibration = &inputs;
+  ASSERT_TRUE(run(twoLayers, ("layer-inputs: quantized\n" + roundedW4).str())) << messages;
+  ASSERT_EQ(inputs.calls.size(), 2u) << "the second layer reads what the first has become";
+  EXPECT_TRUE(inputs.calls[1].quantized);
+  EXPECT_TRUE(inputs.calls[0].withDrift) << "biases are corrected to the float program";
+  inputs.calls.clear();
+  inputs.bytes = 1;
+  ASSERT_TRUE(run(twoLayers, roundedW4)) << messages;
+  EXPECT_EQ(inputs.calls.size(), 2u) << "moments that do not fit together take a run each";
+}
+
+TEST_F(QuantizePassesTest, RoundingAgainstInputsNeedsThem) {
+  EXPECT_FALSE(run(twoLayers, roundedW4));
+  EXPECT_NE(messages.find("recipe 'test' rounds weights against what layers read, and there are no calibration samples"),
+            std::string::npos)
+      << messages;
+  EXPECT_NE(messages.find("give samples with --calib"), std::string::npos) << messages;
+}
+
+TEST_F(QuantizePassesTest, FewBitsNeedATargetThatMultipliesFloats) {
+  EXPECT_FALSE(run(twoLayers, "weights: {bits: 3}\nactivations: {bits: 8}\n", "snapdragon-8gen2"));
+  EXPECT_NE(messages.find("target 'snapdragon-8gen2' has no weights of 3 bits"), std::string::npos) << messages;
+  messages.clear();
+  ASSERT_TRUE(run(twoLayers, "weights: {bits: 3}\nactivations: {bits: float}\n")) << messages;
+  for (double value : storedOf("w")) {
+    EXPECT_GE(value, -4);
+    EXPECT_LE(value, 3);
+  }
+  EXPECT_EQ(quant::usedBits(encodingOf("w")), 3u);
 }
 
 TEST_F(QuantizePassesTest, WidenedOperatorsGiveTheIntegersOf8Bits) {

@@ -4,6 +4,7 @@
 #include "lib/Support/Error.h"
 
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Regex.h"
 #include "gtest/gtest.h"
 
 using namespace nibble;
@@ -83,13 +84,21 @@ TEST(Recipe, CanonicalTextReadsBackAsTheSameRecipe) {
 
 TEST(Recipe, ShippedRecipesLoadUnderTheirOwnNames) {
   EXPECT_EQ(Recipe::listNames(),
-            (std::vector<std::string>{"w4", "w4-g128", "w4-g32", "w4a16", "w4a8", "w8", "w8a16", "w8a8"}));
+            (std::vector<std::string>{
+                "diffusion-w4a16", "diffusion-w4a8",  "diffusion-w8a16", "diffusion-w8a8", "encoder-w8a8", "llm-w2",
+                "llm-w3",          "llm-w4-best",     "llm-w4-fast",     "llm-w4a16-best", "llm-w4a16-fast", "llm-w4a8",
+                "llm-w8a8",        "vae-w8a8",        "w4",              "w4-g128",        "w4-g32",       "w4a16",
+                "w4a8",            "w8",              "w8a16",           "w8a8"}));
   for (const std::string &name : Recipe::listNames()) {
     llvm::Expected<Recipe> recipe = Recipe::load(name);
     ASSERT_TRUE(static_cast<bool>(recipe)) << llvm::toString(recipe.takeError());
     EXPECT_EQ(recipe->name, name);
-    EXPECT_EQ(recipe->isWeightOnly(), name.find('a') == std::string::npos);
-    EXPECT_EQ(*recipe->weights.bits, name[1] - '0');
+    // "w4a16" in a name is bits of weights and activations; recipes for a kind of model round against inputs.
+    size_t kind = name.find("-w");
+    llvm::StringRef bits = kind == std::string::npos ? llvm::StringRef(name) : llvm::StringRef(name).substr(kind + 1);
+    EXPECT_EQ(recipe->isWeightOnly(), !llvm::Regex("^w[0-9]a").match(bits)) << name;
+    EXPECT_EQ(*recipe->weights.bits, static_cast<unsigned>(bits[1] - '0')) << name;
+    EXPECT_EQ(recipe->readsLayerInputs(), kind != std::string::npos) << name;
   }
 }
 
@@ -116,7 +125,7 @@ TEST(Recipe, WindowsLineEndsAreReadAndCounted) {
   Recipe recipe = llvm::cantFail(Recipe::parse("schema: nibble-recipe-1\r\nname: test\r\nbase: w8a8\r\n", "r.yaml"));
   EXPECT_EQ(recipe.name, "test");
   EXPECT_EQ(faultOf("base: w8a8\r\nweights:\r\n  bits: 5\r\n"),
-            "r.yaml:5:9: wanted one of 4, 8, 16 bits or float, found '5'");
+            "r.yaml:5:9: wanted one of 2, 3, 4, 8, 16 bits or float, found '5'");
 }
 
 TEST(Recipe, EmptyFilesHaveAPlaceToo) {
@@ -140,7 +149,7 @@ TEST(Recipe, BasesAreBesideTheFileThatNamesThem) {
 TEST(Recipe, MistakesAreLocated) {
   llvm::StringRef bits = "weights: {bits: 8}\nactivations: {bits: 8}\n";
   EXPECT_EQ(faultOf("weight: {}\n"), "r.yaml:3:1: unknown key 'weight' | did you mean 'weights'");
-  EXPECT_EQ(faultOf("weights: {bits: 5}\n"), "r.yaml:3:17: wanted one of 4, 8, 16 bits or float, found '5'");
+  EXPECT_EQ(faultOf("weights: {bits: 5}\n"), "r.yaml:3:17: wanted one of 2, 3, 4, 8, 16 bits or float, found '5'");
   EXPECT_EQ(faultOf("weights: {granularity: chanel}\n"),
             "r.yaml:3:24: wanted one of tensor, channel, group, lpbq, found 'chanel' | did you mean 'channel'");
   EXPECT_EQ(faultOf("weights: {bits: 4, granularity: group}\nactivations: {bits: 8}\n"),
@@ -172,6 +181,77 @@ TEST(Recipe, MistakesAreLocated) {
   EXPECT_EQ(faultOf(bits + "overrides: [{node: 'a(', weights: {bits: 4}}]\n"),
             "r.yaml:5:20: 'a(' is no regular expression: parentheses not balanced");
   EXPECT_EQ(faultOf(bits + "overrides: {}\n"), "r.yaml:5:12: wanted a list of overrides");
+}
+
+constexpr llvm::StringLiteral rounding = R"(base: w4a16
+equalize: [fold-norm-scales, rotate, smoothquant]
+layer-inputs: quantized
+weights:
+  scale-search: output-error
+  rounding: gptq
+  activation-order: false
+  first-order: 0.1
+  coordinate-descent: 8
+  refit-scales: true
+  drift-correction: 0.5
+  bias-correction: true
+overrides:
+  - operator: Conv
+    weights: {rounding: sign-round, iterations: 50}
+)";
+
+TEST(Recipe, StagesOfRoundingAreReadAndWritten) {
+  Recipe recipe = llvm::cantFail(Recipe::parse((head + rounding).str(), "r.yaml"));
+  EXPECT_EQ(recipe.equalize, (std::vector<std::string>{"fold-norm-scales", "rotate", "smoothquant"}));
+  EXPECT_EQ(recipe.layerInputs, "quantized");
+  EXPECT_EQ(recipe.weights.scaleSearch, "output-error");
+  EXPECT_EQ(recipe.weights.rounding, "gptq");
+  EXPECT_EQ(recipe.weights.activationOrder, false);
+  EXPECT_EQ(recipe.weights.firstOrder, 0.1);
+  EXPECT_EQ(recipe.weights.coordinateDescent, 8);
+  EXPECT_EQ(recipe.weights.refitScales, true);
+  EXPECT_EQ(recipe.weights.driftCorrection, 0.5);
+  EXPECT_EQ(recipe.weights.biasCorrection, true);
+  EXPECT_EQ(recipe.overrides.back().weights.iterations, 50);
+  EXPECT_TRUE(recipe.readsLayerInputs());
+  EXPECT_TRUE(recipe.equalizesByStatistics());
+  Recipe again = llvm::cantFail(Recipe::parse(recipe.toYAML(), "again.yaml"));
+  EXPECT_EQ(again.toYAML(), recipe.toYAML());
+  EXPECT_EQ(again.weights, recipe.weights);
+  EXPECT_EQ(again.equalize, recipe.equalize);
+}
+
+TEST(Recipe, EveryStageCanBeSwitchedOff) {
+  Recipe recipe = llvm::cantFail(
+      Recipe::parse((head + "base: llm-w4-best\nweights: {rounding: nearest, coordinate-descent: 0, "
+                            "bias-correction: false, drift-correction: 0}\n").str(), "r.yaml"));
+  EXPECT_FALSE(recipe.readsLayerInputs());
+  Recipe plain = llvm::cantFail(Recipe::parse((head + "base: w8a8\nequalize: []\n").str(), "r.yaml"));
+  EXPECT_TRUE(plain.equalize.empty());
+}
+
+TEST(Recipe, StagesThatDoNotStackAreLocated) {
+  auto equalize = [](llvm::StringRef list) { return faultOf(("base: w4a16\nequalize: " + list + "\n").str()); };
+  EXPECT_EQ(equalize("[fold-norm-scales, rotate, awq]"),
+            "r.yaml:4:11: rotate and awq do not stack: channels that are rotated are alike, so awq has no scale left to "
+            "choose on the same edges | keep one of them");
+  EXPECT_EQ(equalize("[smoothquant, awq]"), "r.yaml:4:11: smoothquant and awq both choose one factor per channel of the same "
+                                            "edges | keep smoothquant where activations are integers, awq where they are float");
+  EXPECT_EQ(equalize("[rotate]"), "r.yaml:4:11: rotate needs norms without scales | list fold-norm-scales before it");
+  EXPECT_EQ(equalize("[fold-norm-scales, smoothquant, rotate]").substr(0, 67),
+            "r.yaml:4:11: rotate mixes the channels that smoothquant has scaled ");
+  EXPECT_EQ(equalize("[awq, awq]"), "r.yaml:4:17: stage 'awq' is listed twice");
+  EXPECT_EQ(equalize("[smoothquand]").substr(0, 16), "r.yaml:4:12: wan");
+  EXPECT_EQ(equalize("awq"), "r.yaml:4:11: wanted a list of stages");
+  auto weights = [](llvm::StringRef keys) { return faultOf(("base: w4a16\nweights: {" + keys + "}\n").str()); };
+  EXPECT_EQ(weights("activation-order: true"), "r.yaml:4:29: activation-order has no effect without rounding gptq");
+  EXPECT_EQ(weights("iterations: 5"), "r.yaml:4:23: iterations has no effect without rounding sign-round or ada-round");
+  EXPECT_EQ(weights("refit-scales: true"), "r.yaml:4:25: refit-scales has no effect without coordinate-descent");
+  EXPECT_EQ(weights("drift-correction: 0.5"),
+            "r.yaml:4:29: drift-correction has no effect without layer-inputs: quantized");
+  EXPECT_EQ(weights("drift-correction: 2"), "r.yaml:4:29: wanted a share from 0 to 1, found 2");
+  EXPECT_EQ(faultOf("base: w4a16\nlayer-inputs: float\n").substr(0, 72),
+            "r.yaml:4:15: layer-inputs has no effect without a stage that reads them ");
 }
 
 } // namespace
