@@ -58,7 +58,7 @@ STAGES = [
     ("+ quantized inputs", "layer-inputs: quantized", []),
     ("+ drift correction", "layer-inputs: quantized", ["drift-correction: 0.75"]),
 ]
-STAGE_SCHEMES = ["W4A16", "4-bit g128"]
+STAGE_SCHEMES = [("vae_decoder", "W4A16"), ("decoder", "4-bit g128")]
 
 
 def recipeFile(name, folder):
@@ -130,7 +130,7 @@ def sampledImages(case, path):
                "--reference", str(common.EMOJI / "eval/fp32.npz"), option, path, "--json"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     figures = json.loads(output)
-    return {key: round(figures[key], 2) for key in ("latent_psnr_db", "image_psnr_db")}
+    return {key: round(figures[key]["mean"], 2) for key in ("latent_psnr_db", "image_psnr_db")}
 
 
 def scoreFile(case, path, runsInNibble=False):
@@ -186,7 +186,7 @@ def wanted(arguments):
             yield case, scheme, plain, plain
             for recipe in recipes[name]:
                 yield case, scheme, recipe, recipe
-            if scheme in STAGE_SCHEMES and not arguments.no_stages:
+            if (name, scheme) in STAGE_SCHEMES and not arguments.no_stages:
                 for label, text in stageRecipes(plain):
                     yield case, scheme, label, text
 

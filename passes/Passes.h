@@ -41,6 +41,9 @@ void addEqualizeStage(mlir::OpPassManager &manager, llvm::StringRef stage, const
 /// Rewrites a normalized module into the float form that `target` asks for.
 void buildLegalizePipeline(mlir::OpPassManager &manager, const Target &target);
 
+/// The first part of buildQuantizePipeline: up to ranges of activations, with constants still float.
+void buildActivationPipeline(mlir::OpPassManager &manager, const quant::Statistics &statistics, const Recipe &recipe,
+                             const Target &target);
 /// Puts uncalibrated quantizers into a legalized float program, assigns their encodings, sets their ranges
 /// and stores constants as integers. The arguments must outlive the manager. Weight-only recipes need no
 /// statistics; recipes that round against what layers read need `calibration`.

@@ -115,6 +115,10 @@ llvm::Error Compilation::checkOptions() {
     return makeError(ErrorKind::Usage,
                      "recipe '" + recipe.name + "' scales channels by what calibration shows of them, which takes samples",
                      {"give --calib PATH; a statistics file is that of the program after the rewrite"});
+  if (recipe.widen.value_or(0) > 0 && options.calibration.empty())
+    return makeError(ErrorKind::Usage,
+                     "recipe '" + recipe.name + "' tries what activations of 8 bits cost the output, which takes samples",
+                     {"give --calib PATH; a statistics file does not hold them"});
   if (recipe.readsLayerInputs() && options.calibration.empty())
     return makeError(ErrorKind::Usage,
                      "recipe '" + recipe.name + "' rounds weights against what layers read, which takes calibration samples",

@@ -38,10 +38,10 @@ llvm::Error Compilation::run() {
       {"resolve", &Compilation::resolve},         {"open data", &Compilation::openData},
       {"import", &Compilation::import},           {"normalize", &Compilation::normalize},
       {"legalize", &Compilation::legalize},       {"equalize", &Compilation::equalize},
-      {"calibrate", &Compilation::calibrate},     {"quantize", &Compilation::quantize},
-      {"lower", &Compilation::lower},             {"emit", &Compilation::emit},
-      {"emit binary", &Compilation::emitBinary},  {"evaluate", &Compilation::evaluate},
-      {"publish", &Compilation::publish},
+      {"calibrate", &Compilation::calibrate},     {"widen", &Compilation::widenActivations},
+      {"quantize", &Compilation::quantize},       {"lower", &Compilation::lower},
+      {"emit", &Compilation::emit},               {"emit binary", &Compilation::emitBinary},
+      {"evaluate", &Compilation::evaluate},       {"publish", &Compilation::publish},
   };
   for (const auto &[name, phase] : phases) {
     auto start = std::chrono::steady_clock::now();

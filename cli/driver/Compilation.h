@@ -53,6 +53,7 @@ private:
   llvm::Error legalize();
   llvm::Error equalize();
   llvm::Error calibrate();
+  llvm::Error widenActivations();
   llvm::Error quantize();
   llvm::Error lower();
   llvm::Error emit();

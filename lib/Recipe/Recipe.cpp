@@ -39,7 +39,7 @@ public:
   llvm::Expected<Recipe> read(unsigned depth) {
     const YAML::Node &root = file.root();
     if (llvm::Error error =
-            file.expectMap(root, {"schema", "name", "description", "base", "equalize", "layer-inputs", "weights", "activations", "overrides"}))
+            file.expectMap(root, {"schema", "name", "description", "base", "equalize", "layer-inputs", "widen", "weights", "activations", "overrides"}))
       return error;
     Recipe recipe;
     if (llvm::Error error = readBase(root, depth, recipe))
@@ -47,6 +47,8 @@ public:
     if (llvm::Error error = readHeader(root, recipe))
       return error;
     if (llvm::Error error = readEqualize(root, recipe))
+      return error;
+    if (llvm::Error error = readField(root, "widen", recipe.widen, [&](const YAML::Node &node) { return readShare(node); }))
       return error;
     if (llvm::Error error = readField(root, "layer-inputs", recipe.layerInputs, [&](const YAML::Node &node) {
           return readChoice(node, {"float", "quantized"});
@@ -367,6 +369,8 @@ private:
       return file.errorAt(weights["group-size"], "group-size has no effect without granularity group or lpbq");
     if (llvm::Error error = checkRounding(root, recipe))
       return error;
+    if (root["widen"] && *recipe.activations.bits != 8)
+      return file.errorAt(root["widen"], "widen has no effect without activations of 8 bits");
     if (activations && activations["percentile"] && !readsPercentile)
       return file.errorAt(activations["percentile"], "percentile has no effect without observer percentile");
     return llvm::Error::success();
@@ -554,6 +558,8 @@ std::string Recipe::toYAML() const {
     os << "description: " << quoted(description) << '\n';
   if (!equalize.empty())
     os << "equalize: [" << llvm::join(equalize, ", ") << "]\n";
+  if (widen)
+    os << "widen: " << llvm::format("%.17g", *widen) << '\n';
   if (layerInputs)
     os << "layer-inputs: " << *layerInputs << '\n';
   writeSettings(os, "", weights, activations);

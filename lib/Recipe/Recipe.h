@@ -97,6 +97,8 @@ struct Recipe {
   /// What layers are rounded against: their inputs in the "float" program, all at once, or in the program as
   /// "quantized" so far, block by block.
   std::optional<std::string> layerInputs;
+  /// The share of 8-bit activations, 0 to 1, that get 16 bits: those whose rounding costs the output most.
+  std::optional<double> widen;
   /// The files that it was read from: its own, then those of the recipes that it is based on.
   std::vector<std::string> files;
 
