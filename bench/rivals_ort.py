@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import common
+import rivals_shared
 
 STATIC = {
     "w8a8-minmax": ("MinMax", "QUInt8", "QInt8"),
@@ -80,10 +81,8 @@ def child(case, config, every, target):
             quantizeWeights(config, prepared, target)
         seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result = {"quantize_s": round(seconds, 2), "quantize_mib": round(peak), "bytes": os.path.getsize(target)}
-    model = common.session(target)
-    result.update(common.evaluate(case, lambda feed: model.run(None, feed)))
-    print(json.dumps(result))
+    result = {"quantize_s": round(seconds, 2), "quantize_mib": round(peak)}
+    print(json.dumps({**result, **rivals_shared.score(case, config, target)}))
 
 
 def run(case, config, keep, weakSpots):
