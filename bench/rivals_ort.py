@@ -3,13 +3,14 @@
 usage: rivals_ort.py [--case NAME]... [--config NAME]... [--weak-spots FOLDER] [--json FILE] [--keep FOLDER]
 
 Static quantization (QDQ, per channel, calibrated with every calibration sample) is scored on the evaluation samples
-against float32, computed with graph optimizations off. MatMulNBits* are the weight-only quantizers of a language
-model. Seconds and memory are those of the quantizer's call in a process of its own, model preparation excluded.
+against float32, computed with graph optimizations off, as rivals_shared.py does for every rival. MatMulNBits* are the
+weight-only quantizers of a language model. Seconds and memory are those of the quantizer's call in a process of its own, model preparation excluded.
 HQQ needs torch in the environment and is reported as failed without it.
 """
 import argparse
 import json
 import os
+import pathlib
 import resource
 import sys
 import tempfile
@@ -108,19 +109,20 @@ def main():
     parser.add_argument("--case", action="append", help="default: all")
     parser.add_argument("--config", action="append", choices=list(STATIC) + list(WEIGHT_ONLY))
     parser.add_argument("--weak-spots", default="", help="folder of tests/models/make_weak_spots.py, used instead")
-    parser.add_argument("--json", help="file for the rows")
+    parser.add_argument("--json", help="file for the rows; those that it holds are kept and not measured again")
     parser.add_argument("--keep", help="folder for the quantized models")
     arguments = parser.parse_args()
     if arguments.weak_spots:
         common.CASES.clear()
         common.addWeakSpots(arguments.weak_spots)
-    rows = []
+    rows = json.loads(pathlib.Path(arguments.json).read_text()) if arguments.json and os.path.exists(arguments.json) else []
+    have = {(row["case"], row["config"]) for row in rows}
     with tempfile.TemporaryDirectory() as scratch:
         keep = arguments.keep or scratch
         os.makedirs(keep, exist_ok=True)
         for case in [common.CASES[name] for name in arguments.case or common.CASES]:
             for config in arguments.config or list(STATIC) + list(WEIGHT_ONLY):
-                if config in STATIC or case.metric == "kl":
+                if (config in STATIC or case.metric == "kl") and (case.name, config) not in have:
                     rows.append(run(case, config, keep, arguments.weak_spots))
     common.report(rows, ["case", "config", "samples", "sqnr", "kl", "top1", "bytes", "quantize_s", "quantize_mib",
                          "failed"], arguments.json)

@@ -59,7 +59,7 @@ def score(case, config, target):
     scores = accuracy_table.SampleScores(case.metric)
     reference, session = common.session(case.model), common.session(target)
     for feed in case.feeds(case.evaluation):
-        scores.add(reference.run(None, feed), session.run(None, feed))
+        scores.add(reference.run(None, feed), session.run(None, feed), feed.get(case.tokens))
     row.update(scores.result())
     if case.name in ("unet", "vae_decoder", "text_encoder"):
         try:
