@@ -5,7 +5,7 @@ usage: rivals_ort.py [--case NAME]... [--config NAME]... [--weak-spots FOLDER] [
 Static quantization (QDQ, per channel, calibrated with every calibration sample) is scored on the evaluation samples
 against float32, computed with graph optimizations off, as rivals_shared.py does for every rival. MatMulNBits* are the
 weight-only quantizers of a language model. Seconds and memory are those of the quantizer's call in a process of its own, model preparation excluded.
-HQQ needs torch in the environment and is reported as failed without it.
+HQQ needs torch, which 'rivals_setup.py quark' installs, and is reported as failed without it.
 """
 import argparse
 import json
@@ -17,6 +17,7 @@ import tempfile
 import time
 
 import common
+import rivals_setup
 import rivals_shared
 
 STATIC = {
@@ -86,10 +87,16 @@ def child(case, config, every, target):
     print(json.dumps({**result, **rivals_shared.score(case, config, target)}))
 
 
+def interpreter(config):
+    """HQQ's is that of the environment that has torch, where there is one."""
+    python = rivals_setup.TORCH / "bin/python"
+    return str(python) if config.startswith("hqq") and python.exists() else sys.executable
+
+
 def run(case, config, keep, weakSpots):
     target = os.path.join(keep, f"{case.name}-{config}.onnx")
     for every in FEWER if config in STATIC and "minmax" not in config else FEWER[:1]:
-        command = [sys.executable, __file__, "--child", case.name, config, str(every), target, weakSpots]
+        command = [interpreter(config), __file__, "--child", case.name, config, str(every), target, weakSpots]
         result = common.measured(command, TIME_LIMIT, MEMORY_LIMIT)
         if not result.get("failed", "").startswith("over"):
             break

@@ -17,13 +17,14 @@ CACHE = pathlib.Path.home() / ".cache/nibble"
 ENVIRONMENTS = CACHE / "rivals"
 TORCH = CACHE / "torch-venv"
 RUNTIME = ["onnx==1.19.1", "onnxruntime==1.31.1"]
+# What ONNX Runtime's preparation of a model needs.
+PREPARATION = ["sympy==1.14.0", "onnx-ir==1.1.0"]
 # Packages; whether torch is read from its own environment; the interpreter where not any will do.
 RIVALS = {
-    "nncf": (["nncf==3.4.0", "sympy==1.14.0", "onnx-ir==1.1.0", *RUNTIME], False, None),
+    "nncf": (["nncf==3.4.0", *PREPARATION, *RUNTIME], False, None),
     # The package does not name all that it imports.
-    "inc": (["onnx-neural-compressor==1.0", "prettytable==3.17.0", "scipy==1.15.3", "sympy==1.14.0", "onnx-ir==1.1.0",
-             *RUNTIME], False, None),
-    "quark": (["amd-quark==0.13", "onnx==1.21.0", "onnxruntime==1.28.0"], True, None),
+    "inc": (["onnx-neural-compressor==1.0", "prettytable==3.17.0", "scipy==1.15.3", *PREPARATION, *RUNTIME], False, None),
+    "quark": (["amd-quark==0.13", *PREPARATION, "onnx==1.21.0", "onnxruntime==1.28.0"], True, None),
     "aimet": (["aimet-onnx==2.42.0", "onnxruntime==1.23.2"], False, "python3.10"),
 }
 
@@ -58,7 +59,7 @@ def setUp(rival):
         print(f"{rival}: {missing(rival)}")
         return
     if needsTorch and not (TORCH / "bin/python").exists():
-        install(TORCH, sys.executable, ["torch==2.15.0"])
+        install(TORCH, sys.executable, ["torch==2.15.0", *PREPARATION, *RUNTIME])
     install(ENVIRONMENTS / rival, located(interpreter) if interpreter else sys.executable, packages)
     if needsTorch:
         # A .pth file's folders come after the environment's own, whose versions therefore win.
