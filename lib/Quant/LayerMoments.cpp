@@ -6,8 +6,6 @@
 
 namespace nibble::quant {
 
-using std::size_t;
-
 std::vector<float> LayerMoments::centredGram(int64_t group) const {
   std::vector<float> centred(gramOf(group), gramOf(group) + columns * columns);
   const float *average = meanOf(group);

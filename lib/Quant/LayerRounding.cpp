@@ -48,8 +48,6 @@ public:
       ++result.numFallbacks;
   }
 
-  /// What stands for the layer now.
-  const std::vector<float> &values() const { return best; }
   void store(Tensor &weight, Encoding &encoding) {
     layout.write(best, group, weight);
     if (encoding.kind != EncodingKind::Uniform)
