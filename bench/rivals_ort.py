@@ -29,7 +29,7 @@ STATIC = {
     "w4a16-minmax": ("MinMax", "QUInt16", "QInt4"),
 }
 WEIGHT_ONLY = {f"{name}-g{block}": (name, block)
-               for block in (32, 128) for name in ("rtn-sym", "rtn-asym", "hqq", "k-quant")}
+               for block in (32, 128) for name in ("rtn-sym", "rtn-asym", "hqq", "k-quant", "gptq")}
 # Histogram calibration keeps every activation of every sample in memory; on failure fewer samples are tried.
 FEWER = (1, 2, 4, 8)
 TIME_LIMIT, MEMORY_LIMIT = 1500, 9000
@@ -57,11 +57,12 @@ def quantizeStatic(case, config, every, source, target):
                     extra_options={"ActivationSymmetric": False, "WeightSymmetric": True})
 
 
-def quantizeWeights(config, source, target):
+def quantizeWeights(case, config, source, target):
     import onnx
     from onnxruntime.quantization import matmul_nbits_quantizer as nbits
     name, block = WEIGHT_ONLY[config]
     algorithm = {"hqq": lambda: nbits.HQQWeightOnlyQuantConfig(block_size=block, bits=4),
+                 "gptq": lambda: nbits.GPTQWeightOnlyQuantConfig(reader(case, 1), block_size=block),
                  "k-quant": nbits.KQuantWeightOnlyQuantConfig}.get(name, lambda: None)()
     quantizer = nbits.MatMulNBitsQuantizer(onnx.load(source), bits=4, block_size=block,
                                            is_symmetric=name == "rtn-sym", algo_config=algorithm)
@@ -80,7 +81,7 @@ def child(case, config, every, target):
         if config in STATIC:
             quantizeStatic(case, config, every, prepared, target)
         else:
-            quantizeWeights(config, prepared, target)
+            quantizeWeights(case, config, prepared, target)
         seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result = {"quantize_s": round(seconds, 2), "quantize_mib": round(peak)}
