@@ -19,10 +19,9 @@ import tempfile
 import numpy as np
 
 import common
+from accuracy_page import FIRST_STAGE, PAGE, RESULTS, load, page
 from quantizer_speed import MEMORY_LIMIT, PROGRAM, nibbleCommand
 
-RESULTS = common.ROOT / "bench/results"
-PAGE = common.ROOT / "docs/accuracy.md"
 TIME_LIMIT = 1500
 
 # A scheme, the plain recipe, and the recipes that stack stages on it, for language models, for UNets, for decoders of
@@ -50,7 +49,7 @@ VARIANTS = {
 }
 # Stages in the order in which they are added to a plain recipe: name, a line of the recipe, lines under weights.
 STAGES = [
-    ("output error search", "", ["scale-search: output-error"]),
+    (FIRST_STAGE, "", ["scale-search: output-error"]),
     ("+ GPTQ", "layer-inputs: float", ["rounding: gptq"]),
     ("+ coordinate descent", "layer-inputs: float", ["coordinate-descent: 8"]),
     ("+ refitted scales", "layer-inputs: float", ["refit-scales: true"]),
@@ -86,7 +85,8 @@ class SampleScores:
     def __init__(self, metric):
         self.metric, self.parts, self.matches, self.loss = metric, [], 0, 0.0
 
-    def add(self, reference, outputs):
+    def add(self, reference, outputs, tokens=None):
+        """One sample's outputs; its token ids, a row of them, add to the perplexity."""
         score = common.Score(self.metric)
         score.add(reference, outputs)
         if self.metric == "sqnr":
@@ -94,6 +94,9 @@ class SampleScores:
         else:
             self.parts.append((score.kl, score.tokens))
             self.matches += score.top1
+            if tokens is not None:
+                follows = common.logSoftmax(outputs[0]).reshape(-1, outputs[0].shape[-1])[:-1]
+                self.loss -= follows[np.arange(len(follows)), tokens.reshape(-1)[1:]].mean()
 
     def value(self, parts):
         first, second = np.asarray(parts).sum(0)
@@ -109,6 +112,8 @@ class SampleScores:
                "high": round(float(high), digits)}
         if self.metric == "kl":
             row["top1"] = round(float(self.matches / parts[:, 1].sum()), 5)
+            if self.loss:
+                row["perplexity"] = round(float(np.exp(self.loss / len(parts))), 4)
         return row
 
 
@@ -139,7 +144,7 @@ def scoreFile(case, path, runsInNibble=False):
     session = None if runsInNibble else common.session(path)
     for feed in case.feeds(case.evaluation):
         outputs = session.run(None, feed) if session else runInNibble(path, feed)
-        scores.add(reference.run(None, feed), outputs)
+        scores.add(reference.run(None, feed), outputs, feed.get(case.tokens))
     row = scores.result()
     if case.metric == "sqnr":
         row.update(sampledImages(case, path))
@@ -172,11 +177,6 @@ def compileAndScore(case, scheme, label, recipe):
     return row
 
 
-def load(name):
-    path = RESULTS / name
-    return json.loads(path.read_text()) if path.exists() else []
-
-
 def wanted(arguments):
     for name in arguments.case or common.CASES:
         case = common.CASES[name]
@@ -202,73 +202,6 @@ def runAll(arguments):
         rows.append(row)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "accuracy.json").write_text(json.dumps(rows, indent=1) + "\n")
-
-
-#===------------------------------------------------------------------------===#
-# The page
-#===------------------------------------------------------------------------===#
-
-RIVAL_SCHEMES = {"w8a8": "W8A8", "w8a16": "W8A16", "w4a16": "W4A16", "w4a8": "W4A8", "g32": "4-bit g32", "g128": "4-bit g128"}
-TOOLS = {"rivals_ort.json": "ONNX Runtime", "rivals_nncf.json": "NNCF", "rivals_inc.json": "onnx-neural-compressor",
-         "rivals_quark.json": "Quark", "rivals_aimet.json": "AIMET"}
-
-
-def rivalRows():
-    for file, tool in TOOLS.items():
-        for row in load(file):
-            words = row["config"].split("-")
-            scheme = RIVAL_SCHEMES.get(words[0]) or RIVAL_SCHEMES.get(words[-1])
-            if scheme:
-                yield {**row, "scheme": scheme, "config": f"{tool} {row['config']}", "isRival": True}
-
-
-def formatted(row, metric):
-    digits = 2 if metric == "sqnr" else 6
-    if "failed" in row:
-        return row["failed"]
-    text = f"{row[metric]:.{digits}f}"
-    if "low" in row:
-        text += f" ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
-    return text
-
-
-def section(case, scheme, rows):
-    metric = common.CASES[case].metric
-    unit = "SQNR dB (95 %)" if metric == "sqnr" else "KL nats/token (95 %)"
-    columns = ["quantizer", unit]
-    columns += ["latent PSNR dB", "image PSNR dB"] if metric == "sqnr" else ["top-1"]
-    columns += ["bytes", "integer nodes", "seconds"]
-    lines = [f"### {case}, {scheme}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = [row["config"] if row.get("isRival") else f"Nibble `{row['config']}`", formatted(row, metric)]
-        for key in (["latent_psnr_db", "image_psnr_db"] if metric == "sqnr" else ["top1"]):
-            value = row.get(key, "")
-            cells.append(f"{value:.2f}" if isinstance(value, float) and metric == "sqnr" else str(value))
-        coverage = f"{100 * row['coverage']:.0f} %" if row.get("coverage") else ""
-        cells += [str(row.get("bytes", "")) + (f", {row['form']}" if "form" in row else ""), coverage,
-                  str(row.get("quantize_s", ""))]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines + [""]
-
-
-def page():
-    ours, rivals = load("accuracy.json"), list(rivalRows())
-    lines = [
-        "# Accuracy", "",
-        "Written by `bench/accuracy_table.py render` from the rows in `bench/results`, which `bench/accuracy_table.py run` and",
-        "the `rivals_*.py` beside it measure. All quantizers got the same calibration samples; evaluation samples were read for",
-        "these figures alone. A row is a file that was written, read again and executed: bytes are its size, and SQNR of the",
-        "outputs or the divergence of the next token's distribution are against the float32 model, over all evaluation",
-        "samples, with 95 % bootstrap intervals over samples. Latent and image PSNR are those of `nibble sample` over 16",
-        "prompts and 20 steps with this one model replaced. Integer nodes is the share of compute nodes on the integer grid",
-        "([numerics.md](spec/numerics.md)). Rows that begin with + add one stage to the row before. Seconds were taken one",
-        "run after another on two cores that were not idle; they compare rows no closer than by a factor of two.", ""]
-    for case in common.CASES:
-        for scheme in SCHEMES:
-            rows = [row for row in ours + rivals if row["case"] == case and row["scheme"] == scheme]
-            if rows:
-                lines += section(case, scheme, rows)
-    return "\n".join(lines)
 
 
 def render(arguments):
