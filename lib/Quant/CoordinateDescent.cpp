@@ -9,7 +9,8 @@
 namespace nibble::quant {
 namespace {
 
-constexpr int64_t rowsPerTile = 64;
+/// Every tile reads all moments, so few large tiles are faster where there are rows for every thread all the same.
+int64_t tileOf(int64_t rows) { return rows >= 512 ? 256 : 64; }
 constexpr int64_t blockColumns = 128;
 
 NIBBLE_VECTOR_CLONES
@@ -139,6 +140,7 @@ private:
 
 void descendCoordinates(const std::vector<float> &weight, RoundingGrid &grid, const float *gram,
                         const CoordinateDescentOptions &options, std::vector<float> &rounded) {
+  int64_t rowsPerTile = tileOf(grid.rows);
   parallelFor((grid.rows + rowsPerTile - 1) / rowsPerTile, [&](int64_t tile) {
     int64_t first = tile * rowsPerTile;
     Tile rows(weight, grid, gram, rounded, first, std::min(rowsPerTile, grid.rows - first));

@@ -18,7 +18,7 @@ struct CoordinateDescentOptions {
 /// Moves every element of `rounded` [rows, columns] in turn to the value of `grid` that is best for the others as they
 /// are: for error rows e = rounded - weight, moments H and G = e H, element j moves to round(rounded_j - G_j / H_jj).
 /// The output's error e H e^T never grows (beyond float32 rounding). Each row is independent; the same bytes at any
-/// thread count. Peak memory beside its arguments: twice a tile of 64 rows per thread.
+/// thread count. Peak memory beside its arguments: twice a tile of at most 256 rows per thread.
 void descendCoordinates(const std::vector<float> &weight, RoundingGrid &grid, const float *gram,
                         const CoordinateDescentOptions &options, std::vector<float> &rounded);
 

@@ -100,9 +100,11 @@ std::vector<float> roundToNearest(const std::vector<float> &weight, const Roundi
 std::vector<double> outputErrorOfRows(const std::vector<float> &weight, const std::vector<float> &rounded,
                                       int64_t columns, const float *gram) {
   int64_t rows = static_cast<int64_t>(weight.size()) / columns;
+  // Every tile reads all moments, so few large tiles are faster where there are rows for every thread all the same.
+  int64_t tileRows = rows >= 512 ? 256 : 64;
   std::vector<double> errors(static_cast<size_t>(rows), 0.0);
-  parallelFor((rows + rowsPerTile - 1) / rowsPerTile, [&](int64_t tile) {
-    int64_t begin = tile * rowsPerTile, count = std::min(rowsPerTile, rows - begin);
+  parallelFor((rows + tileRows - 1) / tileRows, [&](int64_t tile) {
+    int64_t begin = tile * tileRows, count = std::min(tileRows, rows - begin);
     std::vector<float> error(static_cast<size_t>(count * columns)), product(error.size());
     for (size_t i = 0; i < error.size(); ++i)
       error[i] = rounded[static_cast<size_t>(begin * columns) + i] - weight[static_cast<size_t>(begin * columns) + i];
